@@ -1,0 +1,268 @@
+"""What a plugin sees: config in, readings out. Nothing else of the agent may be imported by a plugin.
+
+A plugin is a class with a typed ``Config`` (msgspec), a declared table of ``properties`` and one of
+
+* ``poll(io)``: called every ``interval_s``; returns or yields :class:`Reading` objects, then ends;
+* ``run(io)``: a generator (or ``async def`` generator) that yields for as long as it lives.
+
+The agent owns schedule, stamps, retries with back-off, health, topics, discovery and docs tables. A plugin
+reaches the world only through the :class:`Io` it is handed, so every plugin also runs from a captured file.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from msgspec import Struct
+
+Datatype = Literal["float", "integer", "boolean", "string", "enum", "datetime", "duration", "json"]
+StateClass = Literal["measurement", "total", "total_increasing"]
+#: What a value may be. ``None`` only together with a quality that says why.
+Value = float | int | bool | str | dict[str, Any] | list[Any] | None
+
+
+class Priority(enum.IntEnum):
+    """Who is thrown out first when a spool is full: the lowest. One batch holds one priority."""
+
+    BULK = 0
+    NORMAL = 1
+    COUNTER = 2
+    ALARM = 3
+
+
+class Property(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One value that a plugin can report, declared before the first reading.
+
+    ``name`` is the field's own word with its unit (``active_power_l1_w``); it is the name everywhere, and its
+    Homie id is the same with ``-`` for ``_``. ``max_age_s``: after this a value is stale; default three intervals.
+    """
+
+    name: str
+    datatype: Datatype
+    unit: str | None = None
+    title: str = ""
+    """What a person reads ("Active power L1"); default: made from the name."""
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    options: tuple[str, ...] = ()
+    """The allowed words of an enum; for a boolean (false label, true label)."""
+    settable: bool = False
+    event: bool = False
+    """Momentary (a reboot, a detection): recorded, published unretained, has no "now"."""
+    device_class: str | None = None
+    state_class: StateClass | None = None
+    max_age_s: float | None = None
+    priority: Priority = Priority.NORMAL
+    diagnostic: bool = False
+    enabled_by_default: bool = True
+    optional: bool = False
+    """Announced only once a reading has come (a tariff that this contract does not have)."""
+    max_rate_per_h: float | None = None
+    """For ``total_increasing``: the fastest growth that is possible, in ``unit`` per hour (counter ledger)."""
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """Something that a plugin found while running (an M-Bus meter, a badge): yields become ``<instance>-<id>``.
+
+    Yield the node itself before its first reading."""
+
+    id: str
+    """``[a-z0-9-]+``"""
+    title: str
+    properties: tuple[Property, ...]
+
+
+class Reading(Struct, frozen=True, omit_defaults=True):
+    """One value of one declared property.
+
+    ``t_us`` is CLOCK_BOOTTIME in microseconds (``io.clock.boottime_us()``); left out, the agent stamps it.
+    ``node`` is the id of a :class:`Node` that was yielded before; left out, the plugin's own node.
+    ``quality``: left out means good; else a word of ``QUALITIES``."""
+
+    property: str
+    value: Value
+    t_us: int | None = None
+    node: str | None = None
+    quality: str | None = None
+
+
+#: Why a value is not simply good. "uncertain" and "estimated" carry a value, the others may carry ``None``.
+QUALITIES = ("uncertain", "estimated", "out_of_range", "not_finite", "sensor_error", "bad")
+
+Yielded = Reading | Node
+
+
+# --- errors, sorted by what the agent does next -------------------------------------------------------------
+
+
+class PluginError(Exception):
+    """What went wrong, where, and the next step, in one line."""
+
+
+class ConfigError(PluginError):
+    """Refuse to start: the operator must change agent.toml."""
+
+
+class RetryLater(PluginError):
+    """The world is not ready (port missing, device mute): the agent retries with back-off 1 to 300 s."""
+
+
+class CommandRefused(PluginError):
+    """A command that the plugin will not carry out; the text goes back to the sender."""
+
+
+# --- the world, as handed to a plugin -----------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time as a plugin may use it; in ``replay`` and tests it is virtual."""
+
+    def boottime_us(self) -> int:
+        """Microseconds since boot (CLOCK_BOOTTIME): stamps of readings."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds for intervals and time-outs; never jumps."""
+        ...
+
+    def wall_us(self) -> int | None:
+        """Microseconds since 1970 UTC, or None while this boot's clock is not known to be right."""
+        ...
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait; False at once when the plugin is to stop."""
+        ...
+
+
+class ByteStream(Protocol):
+    """An open serial port (or the captured bytes of one)."""
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        """At least one and at most ``size`` bytes, or ``b""`` after ``timeout_s``.
+
+        Raises RetryLater when the device is gone."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def reconfigure(self, *, baudrate: int, bytesize: int = 8, parity: str = "N", stopbits: int = 1) -> None:
+        """Change speed and frame of the open port."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Log(Protocol):
+    """``logging``'s calls. Changes of state only; the agent caps repeats at one a minute and message."""
+
+    def debug(self, msg: str, *args: object) -> None: ...
+    def info(self, msg: str, *args: object) -> None: ...
+    def warning(self, msg: str, *args: object) -> None: ...
+    def error(self, msg: str, *args: object) -> None: ...
+
+
+class Io(Protocol):
+    """Everything outside the plugin. A family that needs more (gpio, audio, bus, model) extends this protocol."""
+
+    @property
+    def instance(self) -> str:
+        """The id in ``[plugins.<id>]``."""
+        ...
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def root(self) -> Path:
+        """``/``, or the folder that stands for it in a test: read ``io.root / "sys/class/thermal"``."""
+        ...
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Small JSON-able state that survives a restart and a power cut: committed with the next batch."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """True once the plugin is to end; ``run`` must return within a second."""
+        ...
+
+    def serial(
+        self, port: str, *, baudrate: int, bytesize: int = 8, parity: str = "N", stopbits: int = 1
+    ) -> ByteStream:
+        """Open a serial port exclusively. Raises RetryLater naming port, holder or missing group."""
+        ...
+
+    def alert(self, alert_id: str, text: str | None) -> None:
+        """Raise (text) or resolve (None) the alert ``$alert/<alert_id>`` of this device."""
+        ...
+
+    def degraded(self, reason: str | None) -> None:
+        """Say that the plugin works badly (reason) or well again (None): its ``health`` property."""
+        ...
+
+
+class Plugin:
+    """Base class: ``class CpuThermal(Plugin, name="cpu_thermal")``, named once more in the entry points."""
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    Config: ClassVar[type[Struct]]
+    properties: ClassVar[tuple[Property, ...]] = ()
+    interval_s: ClassVar[float] = 10.0
+    """How often ``poll`` is called, or ``run`` is expected to yield; a Config field ``interval_s`` beats it."""
+    process: ClassVar[str | None] = None
+    """Plugins of the same word share one process on boards with little memory."""
+    actuator: ClassVar[bool] = False
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name:
+            cls.name = name
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def declare(self) -> tuple[Property, ...]:
+        """The properties of this configured instance (default: all of the class)."""
+        return self.properties
+
+    def poll(self, io: Io) -> Iterable[Yielded]:
+        raise NotImplementedError(f"{self.name} has neither poll nor run")
+
+    def run(self, io: Io) -> Iterator[Yielded] | AsyncIterator[Yielded]:
+        raise NotImplementedError(f"{self.name} has neither poll nor run")
+
+    def command(self, io: Io, property_name: str, value: Value) -> Value:
+        """Carry out a command on a settable property and return the value now true. Raises CommandRefused."""
+        raise CommandRefused(f"{self.name} takes no commands")
+
+    @classmethod
+    def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:
+        """A context that stands for the real device (a pty with a meter behind it) and gives the config for it.
+
+        Used by ``simulate = true`` in agent.toml, the demo and the tests."""
+        raise ConfigError(f"{cls.name} has no simulated source")
+
+    @classmethod
+    def capture(cls, config: Any, data: bytes) -> bytes:
+        """The wire bytes in a captured file: override where people keep captures in another dress (hex, literals)."""
+        return data
+
+
+def homie_id(name: str) -> str:
+    """``active_power_l1_w`` -> ``active-power-l1-w`` (Homie 5, section "Topic IDs": a-z 0-9 -)."""
+    return name.replace("_", "-")
+
+
+def title_of(prop: Property) -> str:
+    """What a person reads: the declared title, else the name without its unit's underscore."""
+    return prop.title or prop.name.replace("_", " ").capitalize()

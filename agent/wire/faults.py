@@ -1,0 +1,98 @@
+"""Every error code, once: what it means, what is safe, what the operator does. Texts of FAULTS rows B01 ff.
+
+A fault is shown as one line: ``CODE what happened, since when; what is kept; what to do``. Both the agent
+(``$alert/<id>``, ``$log``) and the hub (event log, banner) make their line here, so a code reads alike everywhere.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from msgspec import Struct
+
+Severity = Literal["info", "warning", "error", "critical"]
+
+
+class Fault(Struct, frozen=True):
+    severity: Severity
+    what: str
+    """What happened; may hold ``{fields}`` filled by the caller."""
+    kept: str
+    """What is safe, and what is lost."""
+    do: str
+    """The operator's next step."""
+
+
+FAULTS: dict[str, Fault] = {
+    # broker, network
+    "E_BROKER_DOWN": Fault("error", "no connection to the broker {where}",
+        "samples are kept on this device's disk", "check that the broker runs and the network reaches it"),
+    "E_BROKER_STATE_RESET": Fault("error", "the broker's state file was unreadable and was moved to {path}",
+        "no sample is lost, agents send again what has no receipt", "look at the hub's disk if it comes back"),
+    "E_BROKER_STALL": Fault("error", "the broker {where} accepts connections but moves nothing",
+        "samples are kept on the devices' disks", "restart the broker"),
+    "E_NO_RECEIPT": Fault("error", "the hub sent no receipt for {age_s:.0f} s although batches were accepted",
+        "samples are kept on this device's disk",
+        "check that the hub's ingest runs and that the broker's ACL lets this device write its records"),
+    "E_DUP_CLIENT_ID": Fault("error", "two devices share the id {device}: {addresses}",
+        "both data sets are kept, under two epochs", "give one of them another [device] id"),
+    "W_CONNECT_STORM": Fault("warning", "{n} devices connected within {s:.0f} s",
+        "nothing is lost, devices come back spread over a minute", "none, unless it repeats"),
+    "W_INGEST_LAG": Fault("warning", "ingest is {lag_s:.0f} s behind",
+        "samples wait on the devices' disks", "look at the hub's load and disk"),
+    # storage
+    "E_DISK_IO": Fault("critical", "the disk of {path} fails: {error}",
+        "the last 10 minutes are held in memory and sent directly", "replace the card or disk"),
+    "E_SPOOL_FULL": Fault("error", "the spool is full: {dropped} samples dropped, {kept} kept",
+        "the newest and most important samples are kept, every drop is counted",
+        "bring the hub back, or raise [spool] max_bytes"),
+    "E_SPOOL_CORRUPT": Fault("error", "the spool file was damaged: {saved} samples saved, {lost}",
+        "the saved samples are sent under their old numbers", "replace the card if it comes back"),
+    "E_DB_FULL": Fault("critical", "the hub's disk is full ({path})",
+        "no receipt is sent, so the devices keep everything", "free space on the hub's disk"),
+    "E_DB_CORRUPT": Fault("critical", "the hub's database {path} is damaged: {error}",
+        "the file is set aside, devices send the last 24 h again", "restore: hutkeeper-hub restore BACKUP"),
+    "W_WAL_BIG": Fault("warning", "the write-ahead log of {path} has {mib:.0f} MiB",
+        "nothing is lost", "close the program that reads the database for long"),
+    "W_SQLITE_VERSION": Fault("info", "SQLite {version} has the WAL-reset bug (fixed in 3.51.3)",
+        "one connection writes and checkpoints, so it cannot bite", "none"),
+    # time
+    "W_CLOCK_UNSYNCED": Fault("warning", "the clock of this device is not synchronised",
+        "samples are kept and moved to their right time once it is", "check NTP: timedatectl"),
+    "E_TS_FUTURE": Fault("error", "the clock of {device} is {ahead} ahead",
+        "samples are stored but not shown as live", "check NTP on the device: timedatectl"),
+    # data
+    "E_BAD_PAYLOAD": Fault("error", "an unreadable message from {device}: {reason}",
+        "it is quarantined ({n} samples), everything behind it flows", "hutkeeper-hub ledger --quarantine"),
+    "E_EPOCH_RETIRED": Fault("error", "{device} sent samples of an epoch that is over ({epoch})",
+        "they are quarantined", "look for an old copy of this device's card"),
+    "E_IDENTITY_MISMATCH": Fault("error", "{device} wrote as {claimed}",
+        "the message was refused", "revoke the certificate that was used"),
+    "E_TOO_MANY_METRICS": Fault("error", "{device} reports more than {cap} series",
+        "the first {cap} are stored, the rest is quarantined", "look for a plugin that invents names"),
+    "W_VALUE_NOT_FINITE": Fault("warning", "{series} gave {value}",
+        "stored as bad with its reason", "check the sensor"),
+    # sensors, plugins
+    "E_PLUGIN_CRASHLOOP": Fault("error", "plugin {instance} ended {n} times: {reason}",
+        "the other plugins are not touched", "hutkeeper-agent check, then look at its log"),
+    "E_PLUGIN_HUNG": Fault("error", "plugin {instance} made no progress for {age_s:.0f} s and was killed",
+        "the other plugins are not touched", "look at its log and its cable"),
+    "E_SERIAL": Fault("error", "{port}: {reason}", "the plugin retries", "{do}"),
+    # life cycle
+    "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
+        "nothing was touched, reading works", "install the newer hutkeeper again"),
+    "E_CONFIG": Fault("error", "{error}", "the last good configuration goes on", "correct agent.toml"),
+    "E_REBOOT_BUDGET": Fault("critical", "{n} reboots in 24 h ({reason}), no more today",
+        "what still works goes on", "look at the log of this device"),
+}
+
+
+def line(code: str, since_us: int | None = None, **fields: object) -> str:
+    """The one line: ``E_BROKER_DOWN no connection ... since 2026-11-22T02:00:00Z; kept: ...; do: ...``."""
+    fault = FAULTS[code]
+    since = ""
+    if since_us is not None:
+        since = f" since {datetime.fromtimestamp(since_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    what, kept, do = (text.format(**fields) for text in (fault.what, fault.kept, fault.do))
+    return f"{code} {what}{since}; kept: {kept}; do: {do}"

@@ -1,0 +1,101 @@
+"""The small messages beside the records: receipts, the hub's state, what a device reports, requests and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agent.api import Property
+
+MAX_TTL_S = 60.0
+
+
+class Receipt(Struct, frozen=True):
+    """Sent after the hub's commit: everything up to ``upto`` and the closed ranges ``also`` is stored or settled."""
+
+    epoch: str
+    upto: int
+    also: list[tuple[int, int]]
+    term: int
+
+
+class HubState(Struct, frozen=True):
+    """Retained on ``hutkeeper/1/hub/$state``; the will says ``lost``. Agents drain only while it is ``ready``.
+
+    ``term`` grows with every start (the highest one is obeyed); ``generation`` is new after every restore."""
+
+    state: str
+    term: int
+    generation: str
+
+
+class NodeDeclaration(Struct, frozen=True, omit_defaults=True):
+    """A plugin's node (id = instance) or something it found (id = ``<instance>-<id>``)."""
+
+    id: str
+    title: str
+    properties: tuple[Property, ...]
+
+
+class PluginDeclaration(Struct, frozen=True, omit_defaults=True):
+    """Everything that one plugin instance can report."""
+
+    instance: str
+    use: str
+    title: str
+    interval_s: float
+    nodes: tuple[NodeDeclaration, ...]
+    simulated: bool = False
+
+
+class Reported(Struct, frozen=True, omit_defaults=True):
+    """Retained on ``hutkeeper/1/<device>/reported``: what the device has."""
+
+    name: str
+    agent_version: str
+    plugins: dict[str, PluginDeclaration]
+    desired_version: int = 0
+
+
+class Request(Struct, frozen=True, omit_defaults=True):
+    """An RPC to a device. ``issued_us`` is wall time; executed at most once, refused after ``ttl_s`` (<= 60)."""
+
+    id: str
+    issued_us: int
+    ttl_s: float
+    term: int = 0
+    args: dict[str, Any] = {}
+
+
+class Response(Struct, frozen=True, omit_defaults=True):
+    """The answer: ``status`` is ``ok`` or ``error``; ``error`` is one line that says what to do."""
+
+    id: str
+    status: str
+    data: Any = None
+    error: str | None = None
+
+
+class LedgerCounts(Struct, frozen=True):
+    """The device's own side of the ledger, in samples (Homie property ``sys/ledger``), per epoch.
+
+    ``produced = receipted + dropped + spooled + in_flight`` holds exactly at every moment it is published."""
+
+    epoch: str
+    produced: int
+    receipted: int
+    dropped: dict[str, int]
+    spooled: int
+    in_flight: int
+    upto: int
+    next_seq: int
+
+
+encode = msgspec.json.encode
+
+
+def decode(payload: bytes, kind: type[Any]) -> Any:
+    """Decode and validate; raises msgspec.DecodeError (ValidationError with the path)."""
+    return msgspec.json.decode(payload, type=kind)
