@@ -1,9 +1,9 @@
-"""Make the environment that ``make demo`` and ``make test`` run in. Standard library only: nothing of ours is there yet.
+"""Make the environment that ``make demo`` and ``make test`` run in. Standard library only: nothing else is there yet.
 
-``python3 provisioning/environment.py demo|test`` creates ``.venv``, installs the package with what the goal needs, fetches
-system packages by apt where it may (as root, or with a password-less sudo) and builds the page's chart library from its lock
-file. Each step leaves a stamp, so a second run works offline and takes no time. Exit 1 with one line that names what
-is missing and the command that mends it.
+``python3 provisioning/environment.py demo|test`` creates ``.venv``, installs the package with what the goal needs,
+fetches system packages by apt where it may (as root, or with a password-less sudo) and builds the page's chart
+library from its lock file. Each step leaves a stamp, so a second run works offline and takes no time. Exit 1 with one
+line that names what is missing and the command that mends it.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def chart_library() -> None:
 def main(goal: str) -> int:
     if sys.version_info < MIN_PYTHON:
         have = ".".join(map(str, sys.version_info[:2]))
-        print(f"Python {have} is too old: Hutkeeper needs 3.11 or newer (Debian 12, Raspberry Pi OS 12)", file=sys.stderr)
+        print(f"Python {have} is too old: Hutkeeper needs 3.11 or newer (Debian 12, Pi OS 12)", file=sys.stderr)
         return 1
     try:
         system_packages(goal)
