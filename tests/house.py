@@ -1,4 +1,4 @@
-"""A whole house for tests: the real hub with its real broker and real agents, as the commands of the README start them."""
+"""A whole house for tests: the real hub with its real broker and real agents, as the README's commands start them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ SAMPLES = 1_000_000 if LONG else 100_000
 KILLS_EACH = 100 if LONG else 10
 RATE_HZ = 2500.0
 HELD_S = 1.0
-"""What a killed plugin may take with it: what it produced since its last batch."""
+"""What a killed plugin may take with it: what it produced since its last batch was acknowledged, so one second, and
+the time that uplink was away when it was killed just before."""
+UPLINK_AWAY_S = 10.0
 
 TARGETS = {
     "plugin": ("hutkeeper-agent", "plugin", "counter"),
@@ -70,14 +72,19 @@ until = {SAMPLES}
         schedule = [name for name in TARGETS for _ in range(KILLS_EACH)]
         rng.shuffle(schedule)
         kills: Counter[str] = Counter()
-        at_kill: list[int] = []
+        held: set[int] = set()
+        uplink_killed = (float("-inf"), 0)  # when, and how much the journal held
         for name in schedule:
             time.sleep(rng.uniform(0.05, 1.1))
             process = until(f"{name} to kill", lambda name=name: victim(house, name), 90, every_s=0.05)
             process.kill()
             kills[name] += 1
-            if name == "plugin":
-                at_kill.append(journal.stat().st_size // 9)
+            now, end = time.monotonic(), journal.stat().st_size // 9
+            if name == "uplink":
+                uplink_killed = now, end
+            elif name == "plugin":
+                since = uplink_killed[1] if now - uplink_killed[0] < UPLINK_AWAY_S else end
+                held.update(range(since - int(RATE_HZ * HELD_S), end + 1))
         assert kills == Counter(dict.fromkeys(TARGETS, KILLS_EACH))
 
         until("everything produced", lambda: journal.stat().st_size // 9 >= SAMPLES, SAMPLES / RATE_HZ * 3 + 60)
@@ -106,5 +113,4 @@ until = {SAMPLES}
     assert len(numbers) == row["stored"] == row["produced"] == status["ledger"]["produced"]
     assert sum(row["dropped"].values()) == 0 and row["quarantined"] == 0
     # whatever is missing was in the memory of a killed plugin: the last second before one of its kills
-    held = {n for end in at_kill for n in range(end - int(RATE_HZ * (HELD_S + 1.0)), end + int(RATE_HZ) + 1)}
     assert not [n for n in missing if n not in held]
