@@ -1,0 +1,57 @@
+"""The Mosquitto fixture itself: everybody's fault tests stand on it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.testing.broker import Broker, mosquitto_path
+
+pytestmark = pytest.mark.skipif(mosquitto_path() is None, reason="mosquitto is not installed (apt install mosquitto)")
+
+
+def publish_retained(port: int, text: str) -> None:
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(port), "-t", "kept", "-m", text, "-r", "-q", "1"], check=True, timeout=10
+    )
+
+
+def retained(port: int) -> str:
+    done = subprocess.run(
+        ["mosquitto_sub", "-p", str(port), "-t", "kept", "-C", "1", "-W", "1"], capture_output=True, timeout=10
+    )
+    return done.stdout.decode().strip()
+
+
+def test_a_killed_broker_comes_back_on_its_port_with_what_it_acknowledged(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker:
+        port, first = broker.port, broker.pid
+        publish_retained(port, "hello")
+        broker.kill9()
+        broker.start()
+        assert (broker.port, broker.pid != first) == (port, True)
+        assert retained(port) == "hello"
+        broker.stop()
+        broker.forget()
+        broker.start()
+        assert retained(port) == ""
+
+
+def test_a_broker_without_persistence_forgets(tmp_path: Path) -> None:
+    with Broker(tmp_path, persistence=False) as broker:
+        publish_retained(broker.port, "hello")
+        broker.kill9()
+        broker.start()
+        assert retained(broker.port) == ""
+
+
+def test_a_paused_broker_accepts_and_moves_nothing_and_still_stops(tmp_path: Path) -> None:
+    broker = Broker(tmp_path).start()
+    broker.pause()
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", "x", "-m", "1", "-q", "1"], timeout=0.5)
+    broker.stop()
+    with pytest.raises(RuntimeError, match="did not start"):
+        Broker(tmp_path / "bad", extra=["no_such_option 1"]).start()
