@@ -10,7 +10,8 @@ from pathlib import Path
 
 
 def main(only: list[str]) -> int:
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    load = os.getloadavg()[0]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {load:.1f}")
     over = 0
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
         if only and path.stem.removeprefix("bench_") not in only:
