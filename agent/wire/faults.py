@@ -57,6 +57,9 @@ FAULTS: dict[str, Fault] = {
         "nothing is lost", "close the program that reads the database for long"),
     "W_SQLITE_VERSION": Fault("info", "SQLite {version} has the WAL-reset bug (fixed in 3.51.3)",
         "one connection writes and checkpoints, so it cannot bite", "none"),
+    "E_SECOND_HUB": Fault("critical", "another hub is active: {who}",
+        "this one stores and answers nothing, agents obey the one with the highest term",
+        "stop one of the two hubs"),
     # time
     "W_CLOCK_UNSYNCED": Fault("warning", "the clock of this device is not synchronised",
         "samples are kept and moved to their right time once it is", "check NTP: timedatectl"),

@@ -26,10 +26,13 @@ class ClockInfo(Struct, frozen=True):
     """What is known of the boot's clock when the batch is sent.
 
     ``offset_us``: wall time (us since 1970 UTC) minus CLOCK_BOOTTIME, or None while unknown.
-    ``quality``: ``synced``, ``unsynced`` or ``restored`` (learned later for an earlier boot)."""
+    ``quality``: ``synced``, ``unsynced`` or ``restored`` (learned later for an earlier boot).
+    ``sent_us``: CLOCK_BOOTTIME when this header was made, given while ``offset_us`` is unknown and the boot is the
+    running one: with it the hub places the samples to within the way's delay, without it only by their arrival."""
 
     offset_us: int | None
     quality: str
+    sent_us: int | None = None
 
 
 class Header(Struct, frozen=True):
