@@ -1,0 +1,122 @@
+"""The whole way of one sample, end to end with the commands of the README: real hub, real broker, real agent."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from tests.house import House, until
+
+PLUGINS = """
+[plugins.host]
+interval_s = 1.0
+
+[plugins.main-meter]
+use = "power_meter"
+protocol = "teleinfo"
+port = "/dev/null"
+simulate = true
+"""
+
+
+class Retained:
+    """An MQTT client that keeps what is retained below a topic filter."""
+
+    def __init__(self, port: int, topic: str) -> None:
+        self.seen: dict[str, bytes] = {}
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        self.client.on_message = self.on_message
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        if message.payload:
+            self.seen[message.topic] = message.payload
+        else:
+            self.seen.pop(message.topic, None)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with House(tmp_path_factory.mktemp("house")) as house:
+        house.start_agent("attic", PLUGINS)  # before its hub: any order must do
+        time.sleep(1)
+        house.start_hub()
+        until("samples of both plugins", lambda: stored_series(house) >= {"host", "main-meter"}, 60, every_s=1)
+        yield house
+
+
+def stored_series(house: House) -> set[str]:
+    """Nodes that have samples, by the export command."""
+    rows = house.command("hutkeeper-hub", "export", "--config", str(house.hub_toml), "--device", "attic",
+                         "--format", "json", "--list")
+    return {row["node"] for row in rows if row["samples"]}
+
+
+def test_the_ledger_is_quiet_and_exact(house: House) -> None:
+    def exact() -> bool:
+        rows = house.ledger("attic")
+        return len(rows) == 1 and rows[0]["stored"] > 0 and rows[0]["difference"] == 0
+
+    until("difference 0", exact, 30, every_s=1)
+    (row,) = house.ledger("attic")
+    assert row["quarantined"] == 0 and not any(row["dropped"].values())
+
+
+def test_any_mqtt_client_reads_the_homie_tree_and_the_discovery(house: House) -> None:
+    client = Retained(house.mqtt, "#")
+    try:
+        until("a power value", lambda: any(
+            topic.startswith("homie/5/attic/main-meter/apparent-power") for topic in client.seen), 20)
+        assert client.seen["homie/5/attic/$state"] == b"ready"
+        description = json.loads(client.seen["homie/5/attic/$description"])
+        assert {"sys", "host", "main-meter"} <= set(description["nodes"])
+        discovery = json.loads(client.seen["homeassistant/device/attic/main-meter/config"])
+        assert discovery["components"]
+    finally:
+        client.close()
+
+
+def test_a_plugin_taken_out_of_agent_toml_goes_without_a_restart_of_the_others(house: House) -> None:
+    client = Retained(house.mqtt, "#")
+    try:
+        until("the meter's topics", lambda: "homeassistant/device/attic/main-meter/config" in client.seen, 20)
+        host = house.find("hutkeeper-agent", "plugin", "host")[0]
+        house.agent_toml("attic", PLUGINS.split("[plugins.main-meter]")[0])
+        until("its retained topics cleared", lambda: not [t for t in client.seen if "/main-meter/" in t], 45)
+        assert not house.find("hutkeeper-agent", "plugin", "main-meter")
+        assert host.is_running()
+        assert "main-meter" in stored_series(house)  # history stays
+    finally:
+        house.agent_toml("attic", PLUGINS)
+        client.close()
+
+
+def test_bad_agent_toml_is_named_and_the_last_good_one_goes_on(house: House) -> None:
+    host = house.find("hutkeeper-agent", "plugin", "host")[0]
+    house.agent_toml("attic", PLUGINS.replace("protocol", "prot"))
+    try:
+        until("the error in the log", lambda: "did you mean protocol?" in (house.data / "attic.log").read_text()
+              or any("did you mean protocol?" in log.read_text(errors="replace")
+                     for log in (house.data / "attic").rglob("*.log*")), 30, every_s=0.5)
+        assert host.is_running()
+    finally:
+        house.agent_toml("attic", PLUGINS)
+
+
+def test_ctrl_c_ends_every_process(house: House) -> None:
+    assert len(list(house.processes())) > 5
+    assert house.stop("attic") == 0
+    assert house.stop("hub") == 0
+    until("no process left", lambda: not list(house.processes()), 10)
