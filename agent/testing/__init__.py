@@ -1,1 +1,1 @@
-"""What tests of plugins use, here and in other repositories: transcripts, conformance, fakes at the lowest real boundary."""
+"""What tests of plugins use, here and elsewhere: transcripts, conformance, fakes at the lowest real boundary."""
