@@ -1,0 +1,1 @@
+"""The process ``uplink``: local bus, spool, and the only connection to our broker."""
