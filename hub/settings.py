@@ -1,0 +1,192 @@
+"""hub.toml, typed. Every part of the hub reads it through :func:`load`; errors name file, line, path and near name.
+
+```toml
+[hub]
+name = "Basecamp"
+data_dir = "/var/lib/hutkeeper/hub"
+[web]
+host = "0.0.0.0"
+[retention]
+raw_days = 90
+[[retention.series]]            # the first pattern that fits a series counts
+match = "*/*/sound_*"           # <device>/<node>/<property>
+raw_days = 7
+```
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from agent.settings import SettingsError, is_loopback, load_toml
+
+__all__ = ["Broker", "Hub", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError", "Store", "Web",
+           "default_path", "load"]
+
+DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Days = Annotated[int, Meta(ge=0, le=36500)]
+
+
+class Hub(Struct, frozen=True, kw_only=True):
+    """``[hub]``: names and folders."""
+
+    name: str = "Hutkeeper"
+    data_dir: Path = Path("/var/lib/hutkeeper/hub")
+    run_dir: Path = Path("/run/hutkeeper-hub")
+
+
+class Mqtt(Struct, frozen=True, kw_only=True):
+    """``[mqtt]``: another machine's broker. Without ``host`` the hub runs its own, as ``[broker]`` says."""
+
+    host: Annotated[str, Meta(min_length=1)] | None = None
+    port: Port | None = None
+    """Default 8883, or 1883 on this machine without TLS files."""
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
+    keepalive_s: Annotated[int, Meta(ge=2, le=300)] = 10
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError(f"{'key' if self.key is None else 'cert'}: missing, cert and key go together")
+        if self.password_file is not None and self.username is None:
+            raise ValueError("username: missing, password_file is set")
+
+    @property
+    def tls(self) -> bool:
+        """TLS everywhere but on this machine."""
+        return self.ca is not None or (self.host is not None and not is_loopback(self.host))
+
+
+class Broker(Struct, frozen=True, kw_only=True):
+    """``[broker]``: the embedded broker. Plain MQTT is for this machine only, devices come by TLS."""
+
+    port: Port = 1883
+    tls_listen: str = "0.0.0.0"
+    tls_port: Port = 8883
+
+
+class Web(Struct, frozen=True, kw_only=True):
+    """``[web]``: the pages. HTTPS with ``cert`` and ``key`` unless ``host`` is this machine."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Port = 8080
+    cert: Path | None = None
+    key: Path | None = None
+    public_url: str | None = None
+    """How browsers reach the page when a proxy stands in between."""
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError(f"{'key' if self.key is None else 'cert'}: missing, cert and key go together")
+
+
+class SeriesRetention(Struct, frozen=True, kw_only=True):
+    """``[[retention.series]]``: days for the series that ``match`` fits (``*`` and ``?``); left out: the default."""
+
+    match: Annotated[str, Meta(min_length=1)]
+    raw_days: Days | None = None
+    minute_days: Days | None = None
+    hour_days: Days | None = None
+    day_days: Days | None = None
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """``[retention]``: how long samples and roll-ups are kept, in days; 0 is for ever."""
+
+    raw_days: Days = 90
+    minute_days: Days = 400
+    hour_days: Days = 0
+    day_days: Days = 0
+    series: tuple[SeriesRetention, ...] = ()
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """``[store]``: how samples are written."""
+
+    commit_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
+    """A transaction is open for at most this long: the longest that a receipt waits."""
+    commit_samples: Annotated[int, Meta(ge=100, le=1_000_000)] = 20_000
+    max_series_per_device: Annotated[int, Meta(ge=1, le=100_000)] = 500
+    future_s: Annotated[float, Meta(ge=1)] = 300.0
+    """A sample this far ahead of the hub's clock is E_TS_FUTURE: kept, but never the live value."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything of hub.toml with defaults filled in and paths absolute."""
+
+    hub: Hub = Hub()
+    mqtt: Mqtt = Mqtt()
+    broker: Broker = Broker()
+    web: Web = Web()
+    retention: Retention = Retention()
+    store: Store = Store()
+    path: Path = DEFAULT_PATH
+
+    @property
+    def samples_db(self) -> Path:
+        """Written by ingest alone."""
+        return self.hub.data_dir / "samples.db"
+
+    @property
+    def web_db(self) -> Path:
+        """Written by web alone."""
+        return self.hub.data_dir / "web.db"
+
+    @property
+    def embedded_broker(self) -> bool:
+        return self.mqtt.host is None
+
+    @property
+    def broker_host(self) -> str:
+        """Where the hub's own parts find the broker."""
+        return self.mqtt.host or "127.0.0.1"
+
+    @property
+    def broker_port(self) -> int:
+        if self.mqtt.host is None:
+            return self.broker.port
+        return self.mqtt.port or (8883 if self.mqtt.tls else 1883)
+
+
+class _File(Struct, frozen=True, kw_only=True):
+    hub: Hub = Hub()
+    mqtt: Mqtt = Mqtt()
+    broker: Broker = Broker()
+    web: Web = Web()
+    retention: Retention = Retention()
+    store: Store = Store()
+
+
+def default_path() -> Path:
+    """``./hub.toml`` if it exists, else ``/etc/hutkeeper/hub.toml``."""
+    here = Path("hub.toml")
+    return here.resolve() if here.exists() else DEFAULT_PATH
+
+
+def load(path: Path) -> Settings:
+    """Read hub.toml; relative paths count from its folder. Raises SettingsError, one line."""
+    path = path.absolute()
+    file = load_toml(path, _File)
+    base = path.parent
+
+    def full(section: Struct, *names: str) -> dict[str, Path | None]:
+        return {name: None if (value := getattr(section, name)) is None else base / value for name in names}
+
+    replace = msgspec.structs.replace
+    return Settings(
+        hub=replace(file.hub, **full(file.hub, "data_dir", "run_dir")),
+        mqtt=replace(file.mqtt, **full(file.mqtt, "ca", "cert", "key", "password_file")),
+        broker=file.broker,
+        web=replace(file.web, **full(file.web, "cert", "key")),
+        retention=file.retention,
+        store=file.store,
+        path=path,
+    )
