@@ -210,6 +210,37 @@ class Io(Protocol):
         ...
 
 
+class Heard(Struct, frozen=True):
+    """A reading of another plugin, off the local bus."""
+
+    device: str | None
+    """None: this device."""
+    node: str
+    property: str
+    value: Value
+    t_us: int
+    """CLOCK_BOOTTIME of this device; for another device's reading its arrival less the age it had."""
+    quality: str | None
+
+
+class Subscription(Protocol):
+    """Readings of others, newest last; what nobody reads in time is dropped, oldest first."""
+
+    def get(self, timeout_s: float) -> Heard | None:
+        """The next one, or None after ``timeout_s`` (may return None earlier)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class BusIo(Io, Protocol):
+    """For plugins that decide on other plugins' readings, with no broker between."""
+
+    def subscribe(self, *topics: str) -> Subscription:
+        """Topics are prefixes: ``now/<node>`` of this device, ``live/<device>/<plugin>`` of inputs of others."""
+        ...
+
+
 class Plugin:
     """Base class: ``class CpuThermal(Plugin, name="cpu_thermal")``, named once more in the entry points."""
 

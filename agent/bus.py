@@ -77,6 +77,8 @@ class Health(Struct, tag=True, frozen=True):
     errors: int
     progress_us: int
     """CLOCK_BOOTTIME of the last reading."""
+    dropped: int = 0
+    """Readings of this run given up because ``uplink`` did not take them for 10 minutes."""
 
 
 class Alert(Struct, tag=True, frozen=True):
@@ -223,6 +225,7 @@ def connect(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path, instance: st
     lane.setsockopt(zmq.IDENTITY, instance.encode())
     lane.setsockopt(zmq.RECONNECT_IVL, 50)
     lane.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    lane.setsockopt(zmq.IMMEDIATE, 1)  # queue nothing while uplink is away: it is all repeated anyway
     lane.connect(endpoint(run_dir, "lane"))
     return lane
 
