@@ -17,7 +17,7 @@ raw_days = 7
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -71,6 +71,12 @@ class Broker(Struct, frozen=True, kw_only=True):
     port: Port = 1883
     tls_listen: str = "0.0.0.0"
     tls_port: Port = 8883
+    names: tuple[str, ...] = ()
+    """Further host names and addresses under which devices reach this machine, for the hub's certificate."""
+    max_devices: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    """Sizes the queues: each device may have a window of batches under way."""
+    program: Literal["auto", "mosquitto", "iotcore"] = "auto"
+    """``iotcore`` keeps nothing over a restart and has no TLS here: for a try-out only."""
 
 
 class Web(Struct, frozen=True, kw_only=True):
