@@ -88,28 +88,33 @@ def _take_lock(path: Path, real: str) -> int:
         return fd
 
 
-@contextmanager
-def reading(path: Path, limit_s: float = MAX_READ_S) -> Iterator[sqlite3.Connection]:
-    """A short read: one snapshot of the file, ended after ``limit_s``. Raises ReadTooLong, StoreError."""
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint. Raises StoreError."""
     if not path.exists():
+        refuse_damaged(path)
         raise StoreError(f"{path}: no such database, start the hub first: hutkeeper-hub run")
     connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, timeout=5.0,
                                  check_same_thread=False)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+@contextmanager
+def reading(connection: sqlite3.Connection, path: Path, limit_s: float = MAX_READ_S) -> Iterator[sqlite3.Connection]:
+    """One snapshot of the file, given back at the latest after ``limit_s``. Raises ReadTooLong, StoreError."""
     ends = time.monotonic() + limit_s
     try:
         connection.set_progress_handler(lambda: time.monotonic() > ends, 10_000)
-        connection.execute("PRAGMA query_only = ON")
         connection.execute("BEGIN")
         yield connection
-        connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if time.monotonic() > ends:
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
             raise ReadTooLong(limit_s) from None
         raise named(error, path) or StoreError(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise named(error, path) or StoreError(f"{path}: {error}") from error
     finally:
-        connection.close()
+        connection.set_progress_handler(None, 0)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")  # it only read
 
 
 def _quoted(path: Path) -> str:
