@@ -76,6 +76,9 @@ FAULTS: dict[str, Fault] = {
         "the first {cap} are stored, the rest is quarantined", "look for a plugin that invents names"),
     "W_VALUE_NOT_FINITE": Fault("warning", "{series} gave {value}",
         "stored as bad with its reason", "check the sensor"),
+    # people
+    "E_LOGIN_ATTACK": Fault("error", "many wrong logins ({what})",
+        "nobody got in by them, and nobody is locked out", "none if it was you; else look at the audit page"),
     # sensors, plugins
     "E_PLUGIN_CRASHLOOP": Fault("error", "plugin {instance} ended {n} times: {reason}",
         "the other plugins are not touched", "hutkeeper-agent check, then look at its log"),
