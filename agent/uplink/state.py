@@ -20,20 +20,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
 
 from agent.api import Clock, Property
 from agent.bus import Alert, Answer, Command, Health, LogLine, Now
+from agent.discovery import DeviceInfo
 from agent.homie.sysnode import SYS, sys_node
 from agent.homie.tree import Tree, cleared, nodes_of, problems
 from agent.uplink.state_alerts import Alerts
 from agent.uplink.state_commands import Commands
+from agent.uplink.state_discovery import Announcer
 from agent.uplink.state_memory import Memory
+from agent.uplink.state_sweep import LIVING, Sweep, former_topics, leftovers
 from agent.uplink.state_values import Values
 from agent.wire import topics
 from agent.wire.messages import PluginDeclaration
@@ -60,16 +62,6 @@ class Publisher(Protocol):
         ...
 
     def unsubscribe(self, topic: str) -> None: ...
-
-
-class DeviceInfo(Struct, frozen=True, kw_only=True):
-    """What the announcement says of the device; ``configuration_url`` is its page on the hub, if there is one."""
-
-    id: str
-    name: str = ""
-    version: str = ""
-    suggested_area: str = ""
-    configuration_url: str = ""
 
 
 def will(device: str) -> tuple[str, bytes]:
@@ -103,9 +95,14 @@ class State:
         self._runs: dict[str, str] = {}
         self._shown: set[str] = set()
         """Retained topics of the tree that controllers know."""
+        self._left: set[str] = set()
+        """Topics of plugins that had not said Hello when the broker was looked through."""
+        self._health: dict[str, Health] = {}
         self._values = Values(device.id, clock, self._send, self._warn)
         self._commands = Commands(device.id, self._values, self._send, send_command, self._warn)
         self._alerts = Alerts(device.id, self._values, self._send)
+        self._announcer = Announcer(device, self.memory.kept.install, self._send)
+        self._sweep: Sweep | None = None
         self._round_due_us: int | None = None
         self._last_round_us: int | None = None
         self._healed_us: int | None = None
@@ -120,21 +117,35 @@ class State:
         """After CONNACK, also after every reconnect: the broker may have lost everything in between."""
         now_us = self._clock.boottime_us()
         self.connected = True
-        self._values.pause()
+        self._pause()
         self._publish_state(b"init")
+        # Ours, but not only ours: a late will says we are lost, and a description of an earlier card has its version.
         self._mqtt.subscribe(topics.state(self.device.id))
+        self._mqtt.subscribe(topics.description(self.device.id))
         self._round_due_us = now_us if self._complete() else now_us + FIRST_ROUND_US
         self.tick(now_us)
 
     def on_disconnect(self) -> None:
         self.connected = False
+        self._pause()
+
+    def _pause(self) -> None:
         self._values.pause()
+        self._announcer.pause()
+        self._sweep = None
 
     def stop(self) -> None:
         """Before a clean end; the caller then waits for the publish and disconnects."""
         if self.connected:
             self._publish_state(b"disconnected")
         self.memory.save()
+
+    def remove(self) -> None:
+        """Take the whole device off the broker: ``$state`` first, so that it ceases to exist before it falls apart."""
+        held = [topics.description(self.device.id), *sorted(self._shown), *sorted(self._alerts.topics())]
+        for topic in [topics.state(self.device.id), *held, *self._announcer.topics()]:
+            self._send(topic, b"", 1, True)
+        self.on_disconnect()  # nothing more is published, not even in answer to our own deletions
 
     def _complete(self) -> bool:
         """Everything that agent.toml names has said what it can report, or we waited for it once already."""
@@ -157,8 +168,9 @@ class State:
             self._runs.pop(instance, None)
             self.memory.forget_plugin(instance, [node.id for node in gone.nodes])
             self.tree.remove_plugin(instance)
+            self._health.pop(instance, None)
             self._alerts.forget(instance)
-            self._changed()
+            self._changed(None, soon=True)
 
     def on_hello(self, declaration: PluginDeclaration, run: str = "") -> None:
         """What a plugin can report, at its start and whenever it found something. ``run`` names the process."""
@@ -171,12 +183,16 @@ class State:
             return
         for line in problems(full):
             self._warn(line)
+        first = instance not in self._declared
         self._declared[instance] = full
         self._instances.add(instance)
-        self._changed(instance)
+        self._changed(instance, soon=first)
+        if instance in self._health:
+            self.on_health(self._health[instance])
 
-    def _changed(self, instance: str | None = None) -> None:
-        """Take declarations into tree and slots, and see that controllers hear of it."""
+    def _changed(self, instance: str | None, soon: bool = False) -> None:
+        """Take declarations into tree and slots, and see that controllers hear of it: ``soon`` for what a person
+        has just done (a plugin more or less), else with the next round."""
         for name in [instance] if instance else list(self._declared):
             self.tree.set_plugin(self._declared[name], lambda node, prop: self.memory.seen_optional(node, prop.name))
         nodes = [sys_node()]
@@ -184,9 +200,9 @@ class State:
             # also the optional properties that are not shown yet: their first value is what makes them shown
             nodes += [node for node in nodes_of(declaration) if node.id in self.tree.nodes]
         self._values.set_nodes(nodes, SYS)
-        self._want_round()
+        self._want_round(soon)
 
-    def _want_round(self) -> None:
+    def _want_round(self, soon: bool = False) -> None:
         now_us = self._clock.boottime_us()
         if not self.connected:
             return  # on_connect shows it
@@ -194,13 +210,8 @@ class State:
             if self._instances <= set(self._declared):
                 self._round_due_us = now_us
             return
-        due = max(now_us + COLLECT_US, self._last_round_us + ROUND_EVERY_US)
-        # The rounds right after the start are not held back: there the late plugins say Hello.
-        if now_us - self._started_us < ROUND_EVERY_US:
-            due = now_us + COLLECT_US
+        due = now_us + COLLECT_US if soon else max(now_us + COLLECT_US, self._last_round_us + ROUND_EVERY_US)
         self._round_due_us = min(self._round_due_us or due, due)
-
-    _started_us = 0
 
     def on_now(self, now: Now) -> None:
         now_us = self._clock.boottime_us()
@@ -216,6 +227,7 @@ class State:
 
     def on_health(self, health: Health) -> None:
         now_us = self._clock.boottime_us()
+        self._health[health.instance] = health
         self._values.take(health.instance, "health", health.state, now_us, None, now_us)
         self._values.take(health.instance, "errors", health.errors, now_us, None, now_us)
         self._alerts.on_health(health)
@@ -245,10 +257,18 @@ class State:
         if parts[:3] == ["homie", "5", self.device.id]:
             if len(parts) == 6 and parts[5] == "set":
                 self._commands.on_set(self.tree, parts[3], parts[4], payload, retained, now_us)
-            elif parts[3:] == ["$state"]:
+                return True
+            if self._sweep is not None and retained:
+                self._sweep.take(topic, payload, now_us)
+            if parts[3:] == ["$state"]:
                 self._heal(payload, now_us)
+            elif parts[3:] == ["$description"] and retained:
+                self._former_description(payload)
             return True
-        return False
+        if topic == self._announcer.subscription():
+            self._announcer.on_status(payload, retained, now_us)
+            return True
+        return self._sweep is not None and retained and self._sweep.take(topic, payload, now_us)
 
     def _heal(self, word: bytes, now_us: int) -> None:
         """The will of a former connection may come late: then we are shown as lost while we live."""
@@ -259,6 +279,17 @@ class State:
             self._healed_us = now_us
             self._publish_state(b"ready")
 
+    def _former_description(self, payload: bytes) -> None:
+        """The one that stood there before: its version must be outrun even when identity.json was lost."""
+        try:
+            version = json.loads(payload)["version"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+        if isinstance(version, int) and self.memory.kept.version < version < 1 << 62:
+            self.memory.outrun(version)
+            if self._values.sending:
+                self._want_round()
+
     # --- time -----------------------------------------------------------------------------------------------
 
     def tick(self, now_us: int) -> int | None:
@@ -266,6 +297,12 @@ class State:
         due: list[int | None] = [self._commands.expire(now_us)]
         if self.connected and self._round_due_us is not None and now_us >= self._round_due_us:
             self._round(now_us)
+        if self._announcer.compare_due_us is not None and now_us >= self._announcer.compare_due_us:
+            self._announcer.compare_due_us = None
+            self._start_sweep(now_us)
+        if self._sweep is not None and now_us >= self._sweep.due_us:
+            self._finish_sweep(self._sweep)
+        due += [self._announcer.compare_due_us, self._sweep.due_us if self._sweep else None]
         due += [self._round_due_us if self.connected else None, self._values.flush(now_us), self._alerts.tick(now_us)]
         return min((at for at in due if at is not None), default=None)
 
@@ -273,8 +310,6 @@ class State:
         """init, description, values, subscriptions, ready: the only order in which a description may change."""
         first_of_connection = not self._values.sending
         self._round_due_us = None
-        if self._last_round_us is None:
-            self._started_us = now_us
         self._last_round_us = now_us
         if not first_of_connection:
             self._publish_state(b"init")
@@ -289,7 +324,59 @@ class State:
             self._alerts.publish_all()
             self._mqtt.subscribe(self._commands.subscription())
         self._publish_state(b"ready")
+        self._announcer.set_nodes(self.tree.nodes.values(), self._silent())
+        self._clear_left(self._left)
+        if first_of_connection:
+            self._mqtt.subscribe(self._announcer.subscription())
+            self._start_sweep(now_us)
         self.memory.save()
+
+    def _start_sweep(self, now_us: int) -> None:
+        if self._sweep is None and self._values.sending:
+            self._sweep = Sweep(self.device.id, self.memory.kept.former, now_us)
+            for one in self._sweep.subscriptions:
+                self._mqtt.subscribe(one)
+
+    def _finish_sweep(self, sweep: Sweep) -> None:
+        """Everything that stood on the broker has been seen: empty what is left over, announce what is missing."""
+        self._sweep = None
+        for one in sweep.subscriptions:
+            self._mqtt.unsubscribe(one)
+        seen = sweep.seen[self.device.id]
+        self._clear_left(seen)
+        for topic in self._values.unfit(seen):
+            self._send(topic, b"", 1, True)
+        configs = {one: data for one, data in seen.items() if one.startswith(topics.DISCOVERY)}
+        self._announcer.compare(configs, self._silent())
+        for former in sweep.former:
+            self._clear_former(former, sweep.seen[former])
+        self.memory.save()
+
+    def _silent(self) -> set[str]:
+        """Plugins of agent.toml that have not said yet what they have."""
+        return self._instances - set(self._declared)
+
+    def _clear_left(self, seen: Collection[str]) -> None:
+        """Empty what stands there without a reason; what may belong to a silent plugin waits for its Hello."""
+        expected = self._shown | self._alerts.topics()
+        expected |= {topics.state(self.device.id), topics.description(self.device.id)}
+        gone = leftovers(seen, expected, self._silent())
+        for topic in gone:
+            self._send(topic, b"", 1, True)
+        if gone:
+            log.info("cleared %d retained topics without an owner, the first is %s", len(gone), gone[0])
+        self._left = {one for one in seen if one not in expected and one not in gone
+                      and not one.startswith(topics.DISCOVERY)}
+
+    def _clear_former(self, former: str, seen: dict[str, bytes]) -> None:
+        """A renamed device cleans up after itself, unless somebody else lives under the old id by now."""
+        if not seen:
+            return  # nothing there, or the broker's ACL does not let us look: the hub clears it then
+        if seen.get(topics.state(former)) not in LIVING:
+            for topic in former_topics(former, seen):
+                self._send(topic, b"", 1, True)
+            log.info("cleared the %d retained topics of this device's former id %s", len(seen), former)
+        self.memory.kept.former.remove(former)
 
     def _description(self) -> bytes:
         described = self.tree.description()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from agent.api import Clock, Property, Value, homie_id
 from agent.homie.ages import expire_s, max_age_s
 from agent.homie.tree import OURS, TreeNode
-from agent.homie.values import BadValue, payload, utc_us
+from agent.homie.values import BadValue, Illegal, parse_set, payload, utc_us
 from agent.wire import topics
 
 EVERY_US = 200_000
@@ -25,7 +25,7 @@ class Slot:
 
     __slots__ = (
         "bad", "complained_us", "heartbeat_us", "live", "max_age_us", "node", "pending", "prop", "queued", "sent",
-        "sent_us", "target", "topic", "value", "value_us", "wanted",
+        "sent_us", "stray", "target", "topic", "value", "value_us", "wanted",
     )
 
     def __init__(self, device: str, node: TreeNode, prop: Property, sys: bool) -> None:
@@ -46,6 +46,8 @@ class Slot:
         self.queued = False
         self.target: bytes | None = None
         """``$target`` as published; settable, retained properties only."""
+        self.stray = False
+        """A value of another datatype stands on the topic: the declaration changed."""
         self.pending = False
         """A command is on its way: the target leads, the value follows."""
         expire = expire_s(node, prop)
@@ -100,6 +102,8 @@ class Values:
                 if old is not None and old.prop == prop and old.node.interval_s == node.interval_s:
                     old.node = node
                     slot = old
+                elif old is not None:
+                    slot.stray = old.stray or old.sent is not None
                 slots[node.id, name] = slot
             made = NodeClock(slots[node.id, "last_update"])
             before = self.clocks.get(node.id)
@@ -226,10 +230,26 @@ class Values:
                 slot.sent = None
                 if again and slot.has_target and slot.target is not None:
                     self.set_target(slot, slot.target)
+                if slot.stray and slot.wanted is None:
+                    self._send(slot.topic, b"", 1, True)
+                slot.stray = False
                 self._out(slot, now_us)
         for clock in self.clocks.values():
             if clock.slot.live and (again or clock.slot.sent is None):
                 self._last_update(clock, now_us)
+
+    def unfit(self, seen: dict[str, bytes]) -> list[str]:
+        """Topics whose retained value, of an earlier run, is not legal for the property as it is declared now."""
+        found = []
+        for slot in self.slots.values():
+            data = seen.get(slot.topic)
+            if data is None or slot.sent is not None or slot.prop.event:
+                continue
+            try:
+                parse_set(slot.prop, data)
+            except Illegal:
+                found.append(slot.topic)
+        return found
 
     def pause(self) -> None:
         """The connection is gone: values are taken in and kept, nothing is queued."""
