@@ -227,14 +227,13 @@ class Counter:
             state["start_at"] = self._start_at
         return state
 
-    def restore(self, state: dict[str, Any], *, same_boot: bool) -> None:
-        """Go on from a committed state; marks of another boot keep only their wall time. Raises ValueError if the
-        state is not one of ours."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a committed state (:func:`of_another_boot` first, if it is). Raises ValueError if damaged."""
         try:
             self._offset, self._high = float(state["offset"]), _number(state["high"])
-            self._base = _load(state["base"], same_boot) if "base" in state else None
+            self._base = _load(state["base"]) if "base" in state else None
             former = state.get("former")
-            self._former = (_load(former[:3], same_boot), float(former[3])) if former else None
+            self._former = (_load(former[:3]), float(former[3])) if former else None
             self._start_at = state.get("start_at")
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"counter state {str(state)[:200]!r} is damaged: {error!r}") from None
@@ -254,9 +253,18 @@ def _dump(mark: _Mark, clock_offset_us: int | None) -> list[Any]:
     return [mark.raw, mark.t_us, wall_us]
 
 
-def _load(dumped: list[Any], same_boot: bool) -> _Mark:
+def _load(dumped: list[Any]) -> _Mark:
     raw, t_us, wall_us = dumped
-    return _Mark(_number(raw), t_us if same_boot else None, wall_us)
+    return _Mark(_number(raw), t_us, wall_us)
+
+
+def of_another_boot(state: dict[str, Any]) -> dict[str, Any]:
+    """The same state with its boot-relative times taken out: only wall times hold over a boot."""
+    state = dict(state)
+    for key in ("base", "former"):
+        if isinstance(state.get(key), list) and len(state[key]) > 2:
+            state[key] = [state[key][0], None, *state[key][2:]]
+    return state
 
 
 def _number(value: Any) -> float:

@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
 
 def found() -> dict[str, Found]:
-    """Every installed plugin by name, nothing imported. Of two distributions with one name the first on sys.path wins."""
+    """Every installed plugin by name, nothing imported. If two distributions have one name, the first on sys.path."""
     from importlib.metadata import distributions  # 2 MB, and only start-up needs it
 
     plugins: dict[str, Found] = {}
@@ -61,7 +61,7 @@ def load_found(entry: Found) -> type[Plugin]:
         raise ConfigError(_missing(entry, error)) from error
     except Exception as error:
         raise ConfigError(f"plugin {entry.name}: {entry.target} ({entry.distribution}) cannot be imported: "
-                          f"{type(error).__name__}: {error}; report it to whoever wrote {entry.distribution}") from error
+                          f"{type(error).__name__}: {error}; tell whoever wrote {entry.distribution}") from error
     plugin: object = module
     for part in attribute.split(".") if attribute else ():
         plugin = getattr(plugin, part, None)

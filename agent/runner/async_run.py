@@ -1,4 +1,4 @@
-"""An ``async def run`` on a loop of its own, on the instance's thread. Imported only by plugins that are asynchronous."""
+"""An ``async def run`` on a loop of its own, on the instance's thread. Only asynchronous plugins pay for the import."""
 
 from __future__ import annotations
 

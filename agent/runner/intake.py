@@ -107,7 +107,7 @@ class Intake:
 
     # --- readings ---------------------------------------------------------------------------------------------
 
-    def accept(self, reading: Reading, now_us: int, wall_us: int | None = None) -> list[Accepted]:
+    def accept(self, reading: Reading, now_us: int, clock_offset_us: int | None = None) -> list[Accepted]:
         """The samples one reading becomes: none while a counter waits for confirmation, several when it has it."""
         node = self.instance if reading.node is None else f"{self.instance}-{reading.node}"
         series = self._nodes.get(node, {}).get(reading.property)
@@ -128,7 +128,7 @@ class Intake:
             return [self._sample(series, t_us, value, quality)]
         if quality is not None or value is None:
             return [self._sample(series, t_us, None, quality or "bad")]
-        booked, events = counter.feed(value, t_us, wall_us)
+        booked, events = counter.feed(value, t_us, clock_offset_us)
         accepted = [self._sample(series, t, prop_value(prop, total), None) for t, total in booked]
         return accepted + self._events(node, prop, events, t_us)
 
@@ -185,9 +185,9 @@ class Intake:
 
     # --- kept state -------------------------------------------------------------------------------------------
 
-    def counters_state(self) -> dict[str, Any]:
+    def counters_state(self, clock_offset_us: int | None) -> dict[str, dict[str, Any]]:
         """JSON-able state of every counter that has one, by series name."""
-        return {s.name: s.counter.state() for node in self._nodes.values() for s in node.values()
+        return {s.name: s.counter.state(clock_offset_us) for node in self._nodes.values() for s in node.values()
                 if s.counter is not None and s.counter.anchored}
 
     def counters(self) -> list[tuple[str, Counter]]:

@@ -33,7 +33,7 @@ class CappedLog:
     """``logging``'s calls (:class:`agent.api.Log`) without its weight. A message is its format string."""
 
     def __init__(self, *sinks: Sink, debug: bool = False, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self.sinks = sinks
+        self.sinks = list(sinks)
         self.show_debug = debug
         self.monotonic_s = monotonic_s
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 import time
 import traceback
@@ -13,8 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agent.api import CommandRefused, ConfigError, Node, Plugin, Property, Reading, RetryLater
-from agent.bus import Answer, Command
+from agent.api import CommandRefused, ConfigError, Log, Node, Plugin, Property, Reading, RetryLater
+from agent.bus import Answer, Command, LogLine
 
 FIRST_DELAY_S = 1.0
 MAX_DELAY_S = 300.0
@@ -34,7 +35,8 @@ class State(NamedTuple):
 class Yield(NamedTuple):
     """What the plugin gave, its stamp, and ``io.kept`` as it was then (None: unchanged)."""
 
-    what: Reading | Node | None
+    what: object
+    """A Reading or a Node, unless the plugin is wrong; None: only ``kept`` changed."""
     t_us: int
     kept: bytes | None
 
@@ -50,18 +52,27 @@ class Redeclared(NamedTuple):
     properties: tuple[Property, ...]
 
 
-Item = Yield | Raised | State | Answer | Redeclared
+Item = Yield | Raised | State | Answer | Redeclared | LogLine
 
 
 def boottime_us() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
+def _show_traceback(error: BaseException) -> None:
+    """In full, to stderr only: a log line is one line."""
+    try:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # nobody reads our stderr any more; the log line went over the bus
+
+
 class Worker(threading.Thread):
     """Runs one plugin until stopped. The bus side reads ``items`` and is woken through ``wake``."""
 
     def __init__(self, instance: str, make: Callable[[], Plugin], plugin: Plugin, interval_s: float,
-                 wake: Callable[[], None], say: Callable[[str, str, tuple[object, ...]], None]) -> None:
+                 wake: Callable[[], None], log: Log) -> None:
         super().__init__(name=instance, daemon=True)
         self.instance = instance
         self.interval_s = interval_s
@@ -83,7 +94,7 @@ class Worker(threading.Thread):
         self._make = make
         self._plugin = plugin
         self._wake_main = wake
-        self._say = say
+        self._log = log
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._commands: deque[Command] = deque()
         self._serving = False
@@ -158,6 +169,12 @@ class Worker(threading.Thread):
             return Answer(self.instance, command.id, False, f"the plugin failed: {type(error).__name__}: {error}")
         return Answer(self.instance, command.id, True, "", value)
 
+    def log_line(self, level: str, text: str) -> None:
+        """For the bus side to pass on; from any thread, so it goes through the queue as everything does."""
+        if level in ("warning", "error"):
+            self.items.append(LogLine(self.instance, level, text, boottime_us()))
+            self._wake_main()
+
     # --- out --------------------------------------------------------------------------------------------------
 
     def _put(self, item: Item) -> None:
@@ -167,7 +184,7 @@ class Worker(threading.Thread):
         self.items.append(item)
         self._wake_main()
 
-    def emit(self, what: Reading | Node) -> None:
+    def emit(self, what: object) -> None:
         """One yield of the plugin."""
         self._put(Yield(what, boottime_us(), self._kept_now()))
         self.alive_at_s = time.monotonic()
@@ -182,7 +199,7 @@ class Worker(threading.Thread):
             packed = msgspec.json.encode(self.kept)
         except (TypeError, ValueError, RecursionError) as error:
             self.errors += 1
-            self._say("error", "io.kept cannot be saved: %s", (str(error),))
+            self._log.error("io.kept cannot be saved: %s", error)
             return None
         if packed == self._last_kept:
             return None
@@ -225,9 +242,13 @@ class Worker(threading.Thread):
             self.refused = str(error)
         except BaseException as error:
             self.broken = f"{type(error).__name__}: {error}"
-            self._say("error", "the runner's thread ended: %s", (traceback.format_exc(),))
+            self._log.error("the plugin's thread ended: %s", self.broken)
+            _show_traceback(error)
         finally:
             self._wake_main()
+
+    def _over(self) -> bool:
+        return self.stopping
 
     def _retrying(self, life: Callable[[], None]) -> None:
         self._attempt = 0
@@ -235,7 +256,7 @@ class Worker(threading.Thread):
             began = time.monotonic()
             try:
                 life()
-                if self.stopping:
+                if self._over():
                     return
                 raise RetryLater("the plugin's run ended on its own")
             except ConfigError:
@@ -244,7 +265,7 @@ class Worker(threading.Thread):
                 delay_s = getattr(error, "max_delay_s", MAX_DELAY_S)
                 self._failed(str(error))
             except Exception as error:
-                if self.stopping:
+                if self._over():
                     return
                 delay_s = MAX_DELAY_S
                 self._bug("run", error)
@@ -264,7 +285,7 @@ class Worker(threading.Thread):
     def _failed(self, reason: str) -> None:
         self.errors += 1
         if self._failing != reason:
-            self._say("warning", "%s", (reason,))
+            self._log.warning("%s", reason)
         self._failing = reason
         self._show()
 
@@ -275,7 +296,8 @@ class Worker(threading.Thread):
         kind = f"{where} {type(error).__name__} {last[0].filename}:{last[0].lineno}" if last else where
         self._bugs[kind] = self._bugs.get(kind, 0) + 1
         if self._bugs[kind] == 1:
-            self._say("error", "bug in %s: %s", (where, "".join(traceback.format_exception(error))))
+            self._log.error("bug in %s: %s: %s", where, type(error).__name__, error)
+            _show_traceback(error)
 
     def _renew(self) -> None:
         """After a bug the plugin's own state is not to be trusted."""
