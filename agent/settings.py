@@ -211,8 +211,15 @@ def load(path: Path) -> Settings:
 def load_good(path: Path) -> Loaded:
     """What to run with: the newest if it is right, else the last good copy and the reason (B80).
 
-    Raises SettingsError when there is no good copy either. A plugin's own section is judged by ``check`` and the
-    reload before a copy is called good, not here."""
+    A supervised process reads the copy that supervision approved (``HUTKEEPER_GOOD``), so a restart in the middle of
+    an edit changes nothing. Raises SettingsError when there is no good copy either."""
+    approved = os.environ.get("HUTKEEPER_GOOD")
+    if approved is not None:
+        try:
+            source = read_source(Path(approved), path.name)
+            return Loaded(_build(source.raw, Sources(source), path.absolute()), None)
+        except SettingsError:
+            pass  # the copy is gone or damaged: agent.toml itself is next
     try:
         return Loaded(load(path), None)
     except SettingsError as error:
@@ -222,6 +229,12 @@ def load_good(path: Path) -> Loaded:
             return Loaded(_build(source.raw, Sources(source), path.absolute()), error)
         except SettingsError:
             raise error from None
+
+
+def read_good(settings: Settings) -> Settings:
+    """The last good copy beside these settings' data. Raises SettingsError."""
+    source = read_source(settings.device.data_dir / GOOD, settings.path.name)
+    return _build(source.raw, Sources(source), settings.path)
 
 
 def save_good(settings: Settings) -> None:

@@ -1,0 +1,89 @@
+"""Commands that start, stop and install: ``run``, ``supervisor-conf``, ``install``, ``uninstall``, ``pair``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.cli.common import config_option, config_path, json_option
+
+
+@click.command()
+@config_option
+def run(config: Path | None) -> int:
+    """Run everything of this device in the foreground, until Ctrl-C."""
+    from agent.supervision.foreground import Foreground
+
+    return Foreground(config_path(config), lambda line: click.echo(line, err=False)).run()
+
+
+@click.command()
+@config_option
+@click.option("--write", is_flag=True, help="write it into the run directory and print its path")
+def supervisor_conf(config: Path | None, write: bool) -> int:
+    """Print supervisord's file as rendered from agent.toml. Exit 1: agent.toml is refused, the last good one counts."""
+    from agent.supervision import conf, prepare
+
+    path = config_path(config)
+    if write:
+        prepared, written = prepare.prepare_and_write(path)
+        click.echo(written)
+    else:
+        prepared = prepare.prepare(path)
+        click.echo(conf.render(prepared.settings, prepared.plan), nl=False)
+    for problem in prepared.problems:
+        click.echo(problem, err=True)
+    return 1 if prepared.problems else 0
+
+
+@click.command()
+@click.argument("hub")
+@click.argument("code")
+@config_option
+@json_option
+def pair(hub: str, code: str, config: Path | None, as_json: bool) -> int:
+    """Introduce this device to HUB with the CODE that the hub shows (hutkeeper-hub pair-code)."""
+    from agent import pairing
+
+    return int(pairing.main(config_path(config), hub, code, as_json=as_json) or 0)
+
+
+def _root_option(function: click.decorators.FC) -> click.decorators.FC:
+    return click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=Path("/"), metavar="DIR",
+                        help="install below DIR instead of / (images, tests): commands are shown and not run"
+                        )(function)
+
+
+@click.command()
+@config_option
+@_root_option
+def install(config: Path | None, root: Path) -> int:
+    """As root: make the user, the directories and the systemd unit, and start the agent at every boot."""
+    from agent.supervision import install
+
+    return install.install(config, root, click.echo)
+
+
+@click.command()
+@_root_option
+@click.option("--purge", is_flag=True, help="also remove agent.toml and everything that was recorded")
+def uninstall(root: Path, purge: bool) -> int:
+    """As root: remove what install made. agent.toml and the recorded data stay, unless --purge."""
+    from agent.supervision import install
+
+    return install.uninstall(root, click.echo, purge=purge)
+
+
+def _service(name: str, words: str, text: str) -> click.Command:
+    """Help only: agent.cli.services starts these before click is imported."""
+    command = click.Command(name, help=text, callback=lambda **_: None,
+                            params=[click.Option(["--config"], help="default: ./agent.toml, else /etc/hutkeeper/...")])
+    if words:
+        command.params.insert(0, click.Argument([words.lower()], nargs=-1, required=True))
+    return command
+
+
+plugin = _service("plugin", "ID", "One process with the plugin instance ID of agent.toml (started by supervisord).")
+uplink = _service("uplink", "", "The process that holds bus, spool and MQTT link (started by supervisord).")
+watchdog = _service("watchdog", "", "supervisord's event listener that restarts what hangs or loops.")

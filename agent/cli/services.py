@@ -1,0 +1,88 @@
+"""The supervised processes: ``plugin ID...``, ``uplink`` and ``watchdog``, started without click.
+
+Each first makes itself a good child: it ends with its supervisor, has a memory limit, and no log line can block it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agent import settings
+from agent.api import ConfigError
+from agent.cli import one_line
+
+USAGE = {
+    "plugin": "usage: hutkeeper-agent plugin ID [ID...] [--config PATH]",
+    "uplink": "usage: hutkeeper-agent uplink [--config PATH]",
+    "watchdog": "usage: hutkeeper-agent watchdog [--config PATH]",
+}
+
+
+class Usage(Exception):
+    """Wrong words on the command line."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one service until it ends; returns the exit code."""
+    name = arguments[0]
+    try:
+        instances, config = parse(name, arguments[1:])
+        return _service(name, instances, config or settings.default_path())
+    except Usage as error:
+        print(one_line(f"{error}; {USAGE[name]}"), file=sys.stderr)
+        return 2
+    except ConfigError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parse(name: str, words: list[str]) -> tuple[list[str], Path | None]:
+    """``(instance ids, --config)``. Raises Usage."""
+    instances: list[str] = []
+    config: Path | None = None
+    rest = iter(words)
+    for word in rest:
+        if word == "--config":
+            value = next(rest, "")
+            if not value:
+                raise Usage("--config needs a path")
+            config = Path(value)
+        elif word.startswith("--config="):
+            config = Path(word.removeprefix("--config="))
+        elif word.startswith("-"):
+            raise Usage(f"no such option {word}")
+        else:
+            instances.append(word)
+    if name == "plugin" and not instances:
+        raise Usage("which plugin?")
+    if name != "plugin" and instances:
+        raise Usage(f"{name} takes no {instances[0]!r}")
+    return instances, config
+
+
+def _service(name: str, instances: list[str], config: Path) -> int:
+    from agent.supervision import child
+
+    if name == "watchdog":
+        child.end_with_supervisor()
+        from agent.supervision import watchdog
+
+        return watchdog.main(config)
+    loaded = settings.load_good(config)
+    child.adopt(loaded.settings, instances)
+    if loaded.error is not None:
+        print(one_line(f"{loaded.error}; the last good configuration goes on"), file=sys.stderr)
+    if name == "uplink":
+        from agent import uplink
+
+        return int(uplink.main(loaded.settings) or 0)
+    for instance in instances:
+        if instance not in loaded.settings.plugins:
+            known = ", ".join(loaded.settings.plugins) or "none"
+            raise Usage(f"{config.name} has no [plugins.{instance}], known are: {known}")
+    from agent import runner
+
+    return int(runner.main(loaded.settings, *instances) or 0)
