@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 
 import click
 
@@ -68,11 +69,11 @@ def run_group(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), 1)
     except click.exceptions.Exit as ended:
-        return ended.exit_code
+        return int(ended.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:  # the reader of our output is gone (`| head`): nothing is wrong
-        click.get_text_stream("stderr").close()
+        sys.stderr.close()
         return 0
 
 

@@ -32,7 +32,10 @@ class Foreground:
         self._config = config
         self._say = say
         self._child: subprocess.Popen[bytes] | None = None
-        self._stopping = 0
+        self._signals = 0
+
+    def _stopping(self) -> bool:
+        return self._signals > 0
 
     def run(self) -> int:
         """Until stopped; returns the exit code. Raises SettingsError, PluginError."""
@@ -55,15 +58,15 @@ class Foreground:
 
     def _keep(self, conf: Path) -> int:
         failures = 0
-        while not self._stopping:
+        while not self._stopping():
             began = time.monotonic()
             command = [sys.executable, "-m", "agent.supervision.supervisord", "-c", str(conf)]
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True,
                                            env={**os.environ, FOREGROUND_PARENT: str(os.getpid())})
-            if self._stopping:  # the signal came between the test above and the start
+            if self._stopping():  # the signal came between the test above and the start
                 self._child.terminate()
             code = self._wait(self._child)
-            if self._stopping:
+            if self._stopping():
                 return 0
             failures = failures + 1 if time.monotonic() - began < UP_S and code >= 0 else 0
             if failures >= GIVE_UP_AFTER:
@@ -74,7 +77,7 @@ class Foreground:
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
         """Wait for its end; once it is to stop, no longer than STOP_S."""
-        while not self._stopping:
+        while not self._stopping():
             try:
                 return child.wait(3600)
             except subprocess.TimeoutExpired:
@@ -87,7 +90,7 @@ class Foreground:
             return child.wait()
 
     def _stop(self, signum: int, frame: object) -> None:
-        self._stopping += 1
+        self._signals += 1
         child = self._child
         if child is not None and child.poll() is None:
-            child.send_signal(signal.SIGTERM if self._stopping == 1 else signal.SIGKILL)
+            child.send_signal(signal.SIGTERM if self._signals == 1 else signal.SIGKILL)

@@ -1,0 +1,267 @@
+"""``hutkeeper-agent check``: is agent.toml right, and is the machine as it says? One finding a line, with its way out.
+
+Looks at the configuration first, then at what only this machine knows: serial ports (missing, held by another process,
+not permitted), the broker, TLS files, disk, clock, and who shares a process.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from agent import loader, settings
+from agent.api import ConfigError
+from agent.clock import FLOOR_US, ClockState
+from agent.settings import PluginEntry, Settings, SettingsError
+from agent.supervision.plan import plan
+
+Level = Literal["ok", "info", "problem"]
+CONNECT_TIMEOUT_S = 5.0
+LOW_DISK_BYTES = 100 << 20
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    """``config``, ``plugins.main-meter``, ``mqtt``, ``disk``, ``clock``, ``processes``"""
+    message: str
+
+
+def check(path: Path, *, hardware: bool = True) -> list[Finding]:
+    """Everything there is to say about this agent.toml on this machine. Never raises for what it finds."""
+    try:
+        loaded = settings.load(path)
+    except SettingsError as error:
+        return [Finding("problem", "config", str(error))]
+    findings = [Finding("ok", "config", f"{path}: device {loaded.device.id}, {len(loaded.plugins)} plugins")]
+    for entry in loaded.plugins.values():
+        findings += _plugin(entry, loaded, hardware=hardware)
+    findings += _sharing(loaded)
+    findings += _same_port(loaded)
+    if hardware:
+        for looked in (_broker, _disk, _clock, _folders):
+            findings += looked(loaded)
+    return findings
+
+
+def _plugin(entry: PluginEntry, loaded: Settings, *, hardware: bool) -> Iterator[Finding]:
+    subject = f"plugins.{entry.id}"
+    if not entry.enabled:
+        yield Finding("info", subject, "disabled")
+        return
+    try:
+        kind = loader.load(entry.use)
+        config = settings.plugin_config(entry, kind)
+    except SettingsError as error:
+        yield Finding("problem", "config", str(error))
+        return
+    except ConfigError as error:
+        yield Finding("problem", "config", f"{loaded.path.name}: {subject}: {error}")
+        return
+    if entry.simulate:
+        yield Finding("info", subject, f"{entry.use}: simulated, the real device is not touched")
+        return
+    ports = serial_ports(config)
+    if not hardware or not ports:
+        yield Finding("ok", subject, entry.use)
+    elif hardware:
+        for key, port in ports:
+            yield port_finding(subject, f"{subject}.{key}", port)
+
+
+def serial_ports(config: Any) -> list[tuple[str, Path]]:
+    """(key, path) of what a Config opens below /dev: fields named ``port``, ``device`` or ``..._port``."""
+    if not isinstance(config, Struct):
+        return []
+    values = msgspec.structs.asdict(config)
+    return [(key, Path(value)) for key, value in values.items()
+            if (key in ("port", "device") or key.endswith(("_port", "_device")))
+            and isinstance(value, str | Path) and str(value).startswith("/")]
+
+
+def port_finding(subject: str, key: str, port: Path) -> Finding:
+    """Missing, no device, not permitted (names the group), held (names the process), or free."""
+    try:
+        mode = port.stat()
+    except FileNotFoundError:
+        return Finding("problem", subject, f"{port} is missing: plug it in, or set {key}{_ports_hint(port)}")
+    except OSError as error:
+        return Finding("problem", subject, f"{port}: {error.strerror}")
+    if not stat.S_ISCHR(mode.st_mode):
+        return Finding("problem", subject, f"{port} is no device: set {key}{_ports_hint(port)}")
+    if not os.access(port, os.R_OK | os.W_OK):
+        return Finding("problem", subject, f"{port}: no permission for user {_user()}: {_permission_hint(mode)}")
+    holders = holders_of(port)
+    if holders:
+        return Finding("problem", subject, f"{port} is held by {', '.join(holders)}: stop it, or set {key} "
+                                           "to another port")
+    return Finding("ok", subject, f"{port} is there and free")
+
+
+def holders_of(path: Path, proc: Path = Path("/proc")) -> list[str]:
+    """Other processes that have this file open, as ``ModemManager (process 412)``. Without root: those of our user."""
+    wanted = os.path.realpath(path)
+    found = []
+    for process in proc.glob("[0-9]*"):
+        if process.name == str(os.getpid()) or _is_ours(process):
+            continue
+        try:
+            links = [os.readlink(fd) for fd in (process / "fd").iterdir()]
+        except OSError:
+            continue  # ended, or another user's
+        if wanted in links:
+            found.append((int(process.name), _name(process)))
+    return [f"{name} (process {pid})" for pid, name in sorted(found)]
+
+
+def _is_ours(process: Path) -> bool:
+    """A plugin process of the agent itself holds its port rightly."""
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(word.endswith(b"hutkeeper-agent") for word in words[:3]) and b"plugin" in words
+
+
+def _name(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip() or "a process"
+    except OSError:
+        return "a process"
+
+
+def _ports_hint(port: Path) -> str:
+    """What there is instead."""
+    candidates = [*sorted(Path("/dev/serial/by-id").glob("*")), *sorted(Path("/dev").glob("ttyUSB*")),
+                  *sorted(Path("/dev").glob("ttyACM*")), *sorted(Path("/dev").glob("ttyAMA*"))]
+    others = [str(item) for item in candidates if item != port][:4]
+    return f" (there is {', '.join(others)})" if others else " (no serial port was found)"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _permission_hint(mode: os.stat_result) -> str:
+    try:
+        group = grp.getgrgid(mode.st_gid).gr_name
+    except KeyError:
+        group = str(mode.st_gid)
+    if mode.st_mode & 0o060 == 0o060 and group != "root":
+        return f"sudo usermod -aG {group} {_user()}, then log in again"
+    return f"it belongs to {group} with mode {stat.filemode(mode.st_mode)}, give it to group dialout by a udev rule"
+
+
+def _sharing(loaded: Settings) -> Iterator[Finding]:
+    for word, instances in plan(loaded).shared.items():
+        yield Finding("info", "processes", f"{', '.join(instances)} share one process ({word}): "
+                                           "what ends one of them ends them all")
+
+
+def _same_port(loaded: Settings) -> Iterator[Finding]:
+    users: dict[str, list[str]] = {}
+    for entry in loaded.plugins.values():
+        port = entry.config.get("port")
+        if entry.enabled and not entry.simulate and isinstance(port, str) and port.startswith("/"):
+            users.setdefault(os.path.realpath(port), []).append(f"plugins.{entry.id}")
+    for port, names in users.items():
+        if len(names) > 1:
+            yield Finding("problem", "config", f"{loaded.path.name}: {' and '.join(names)} use the same port {port}: "
+                                               "only one of them can have it")
+
+
+def _broker(loaded: Settings) -> Iterator[Finding]:
+    mqtt = loaded.mqtt
+    where = f"{mqtt.host}:{mqtt.port}"
+    for key in ("ca", "cert", "key", "password_file"):
+        path: Path | None = getattr(mqtt, key)
+        if path is None:
+            continue
+        if not path.exists():
+            yield Finding("problem", "mqtt", f"mqtt.{key}: {path} is missing: hutkeeper-agent pair {mqtt.host} CODE, "
+                                             "or set its path")
+            return
+        if not os.access(path, os.R_OK):
+            yield Finding("problem", "mqtt", f"mqtt.{key}: {path}: no permission for user {_user()}")
+            return
+    try:
+        with socket.create_connection((mqtt.host, mqtt.port), timeout=CONNECT_TIMEOUT_S) as plain:
+            if mqtt.tls:
+                context = ssl.create_default_context(cafile=str(mqtt.ca) if mqtt.ca else None)
+                if mqtt.cert is not None and mqtt.key is not None:
+                    context.load_cert_chain(mqtt.cert, mqtt.key)
+                context.wrap_socket(plain, server_hostname=mqtt.host).close()
+    except ssl.SSLCertVerificationError as error:
+        yield Finding("problem", "mqtt", f"{where}: its certificate is refused ({error.verify_message}): "
+                                         "check mqtt.host, mqtt.ca and this machine's clock")
+    except ssl.SSLError as error:
+        yield Finding("problem", "mqtt", f"{where}: TLS fails ({error.reason}): is this the TLS port, and are "
+                                         "mqtt.cert and mqtt.key this device's?")
+    except socket.gaierror:
+        yield Finding("problem", "mqtt", f"{mqtt.host} is not known: check mqtt.host and the name server")
+    except OSError as error:
+        yield Finding("problem", "mqtt", f"{where}: {error.strerror or 'no answer'}: is the broker running, and does a "
+                                         "firewall let this device in? Samples are kept until then")
+    else:
+        yield Finding("ok", "mqtt", f"{where} answers")
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _disk(loaded: Settings) -> Iterator[Finding]:
+    folder = loaded.device.data_dir
+    free = shutil.disk_usage(_existing(folder)).free
+    need = loaded.spool.max_bytes + LOW_DISK_BYTES
+    spool = folder / "spool.db"
+    have = free + (spool.stat().st_size if spool.exists() else 0)
+    text = f"{free >> 20} MiB free for {folder}"
+    if have < need:
+        yield Finding("problem", "disk", f"{text}, less than spool.max_bytes and 100 MiB more: free some, or lower "
+                                         "spool.max_bytes")
+    else:
+        yield Finding("ok", "disk", text)
+
+
+def _folders(loaded: Settings) -> Iterator[Finding]:
+    for key in ("data_dir", "run_dir"):
+        folder: Path = getattr(loaded.device, key)
+        there = _existing(folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            yield Finding("problem", "device", f"device.{key}: user {_user()} may not write {there}: "
+                                               f"sudo chown {_user()} {there}, or run as the agent's user")
+
+
+def _clock(loaded: Settings, state: ClockState | None = None) -> Iterator[Finding]:
+    state = state or ClockState(loaded.device.clock)
+    if state.sources.wall_us() < FLOOR_US:
+        day = time.strftime("%Y-%m-%d", time.gmtime(state.sources.wall_us() // 1_000_000))
+        yield Finding("problem", "clock", f"the clock says {day}: samples are kept and moved to their time once NTP "
+                                          "has set it: timedatectl")
+    elif state.trust:
+        yield Finding("info", "clock", 'taken as right (device.clock = "trust")')
+    elif state.offset().offset_us is None:
+        yield Finding("problem", "clock", "not synchronised: samples are kept and moved to their time later; start "
+                                          'NTP: timedatectl set-ntp true (or set device.clock = "trust")')
+    else:
+        yield Finding("ok", "clock", "synchronised")
