@@ -1,0 +1,116 @@
+"""What the spool keeps, as plain values: a row ready to send, an epoch with its counters, a running boot."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agent.spool.database import EPOCH_SHIFT, SEQ_MASK
+from agent.spool.ranges import Ranges
+
+CURRENT = "current"
+OLD = "old"
+"""An earlier epoch of ours, over but not yet sent: nothing new is produced in it."""
+FOREIGN = "foreign"
+"""Begun on another board: its rows are sent under their numbers, but no number is given in it any more."""
+DONE = "done"
+"""Everything of it is settled."""
+
+
+def row_id(epoch_id: int, seq: int) -> int:
+    return epoch_id << EPOCH_SHIFT | seq
+
+
+def split_id(row: int) -> tuple[int, int]:
+    """(epoch id, seq)"""
+    return row >> EPOCH_SHIFT, row & SEQ_MASK
+
+
+def checksum(row: int, n: int, prio: int, boot: int, enc: str, body: bytes) -> int:
+    """CRC-32 of a whole row: SQLite's own checks do not see a flipped bit in a value (B21)."""
+    return zlib.crc32(body, zlib.crc32(f"{row},{n},{prio},{boot},{enc}".encode()))
+
+
+class Row(Struct, frozen=True):
+    """One numbered batch as it will be sent."""
+
+    id: int
+    epoch: str
+    seq: int
+    n: int
+    prio: int
+    boot: int
+    enc: str
+    body: bytes
+    created_s: int
+
+
+class Epoch(Struct):
+    """Numbers of one spool file on one board; ``produced = receipted + dropped + (rows not settled)``, in samples."""
+
+    id: int
+    epoch: str
+    hardware: str
+    next_seq: int = 1
+    produced: int = 0
+    receipted: int = 0
+    settled: Ranges = msgspec.field(default_factory=Ranges)
+    """Numbers that have a receipt."""
+    dropped: dict[str, int] = {}
+    state: str = CURRENT
+    waiting: int = 0
+    """Rows without a receipt."""
+
+    @property
+    def unsettled(self) -> int:
+        """Samples that wait for a receipt."""
+        return self.produced - self.receipted - sum(self.dropped.values())
+
+    def copy(self) -> Epoch:
+        return msgspec.structs.replace(self, settled=Ranges(self.settled), dropped=dict(self.dropped))
+
+    def columns(self) -> tuple[Any, ...]:
+        """As the table ``epochs`` keeps it, the id last."""
+        return (self.epoch, self.hardware, self.next_seq, self.produced, self.receipted,
+                msgspec.json.encode(list(self.settled)).decode(), msgspec.json.encode(self.dropped).decode(),
+                self.state, self.waiting, self.id)
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Epoch:
+        """From a row of ``epochs``, the id last. Raises ValueError when it makes no sense."""
+        epoch, hardware, next_seq, produced, receipted, settled, dropped, state, waiting, number = row
+        found = cls(number, epoch, hardware, next_seq, produced, receipted,
+                    Ranges(msgspec.json.decode(settled, type=list[tuple[int, int]])),
+                    msgspec.json.decode(dropped, type=dict[str, int]), state, waiting)
+        plain = (number, next_seq, produced, receipted, waiting, *found.dropped.values())
+        if not all(isinstance(value, int) and value >= 0 for value in plain) or found.unsettled < 0 or next_seq < 1:
+            raise ValueError(f"epoch {epoch!r}: counters that cannot be")
+        return found
+
+
+class Boot(Struct):
+    """A boot of this machine. ``base_s`` makes one clock of all boots: seconds this machine was on before it."""
+
+    id: int
+    boot: str
+    offset_us: int | None
+    quality: str
+    first_us: int
+    last_us: int
+    base_s: int
+
+    def seconds(self, boottime_us: int) -> int:
+        """Age clock of the spool: time powered on, over all boots, whatever the wall clock did."""
+        return self.base_s + max(0, boottime_us - self.first_us) // 1_000_000
+
+
+class Counts(Struct, frozen=True):
+    """What the spool holds, in a glance."""
+
+    batches: int
+    samples: int
+    oldest_age_s: float | None
+    bytes: int
