@@ -109,7 +109,7 @@ def _line(line: Line, out: Content) -> None:
     first, last = line.values[0], line.values[-1]
     if medium == 0 and channel and (group[0] == 24 or group[:2] == [96, 1] or ending == "96.3.10"):
         _child(line, channel, ending, out)
-    elif medium == 1 and ending == "0.2.8" or ending in ("0.2.8", "96.1.4"):
+    elif ending in ("0.2.8", "96.1.4"):
         out.values.append(Measured("protocol_version", _checked(_INTEGER, first)))
     elif ending == "1.0.0":
         moment = stamp(first)

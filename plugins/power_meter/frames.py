@@ -1,4 +1,4 @@
-"""What every codec hands out: a frame of its own kind, or :class:`Garbage`; and what a frame means: :class:`Measured`."""
+"""What every codec hands out: a frame of its own kind or :class:`Garbage`; what a frame means: :class:`Measured`."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Scalar = float | int | str | bool
 
@@ -52,18 +53,21 @@ class _Series:
     booked: tuple[float, float] | None = None
     """(value, time) of the last counter value that was let through."""
     seen: deque[tuple[Scalar, float]] = field(default_factory=lambda: deque(maxlen=8))
+    told_s: float = float("-inf")
+    """Time of the last value that was let through: none earlier follows it."""
 
 
 class Plausibility:
-    """``accept`` says whether to believe a value now, and which time it belongs to. No clock: times are handed in, in s."""
+    """``accept`` says whether to believe a value, and which time it belongs to. No clock: times come in, in seconds."""
 
     def __init__(
-        self, outcomes: Outcomes, *, fair: int, rate_per_s: float, strict: bool = False, repeat_s: float = 20.0,
-        hold_s: float = 900.0,
+        self, outcomes: Outcomes, *, fair: int, rate_per_s: float, slack: float = 1.0, strict: bool = False,
+        repeat_s: float = 20.0, hold_s: float = 900.0,
     ) -> None:
         self._outcomes = outcomes
         self._fair = fair
         self._rate_per_s = rate_per_s
+        self._slack = slack
         self._strict = strict
         self._repeat_s = repeat_s
         self._hold_s = hold_s
@@ -73,45 +77,55 @@ class Plausibility:
         """Another meter: nothing that was known of the old one holds."""
         self._series.clear()
 
-    def accept(self, key: str, value: Scalar, t_s: float, *, counter: bool) -> tuple[Scalar, float] | None:
-        """The value to report and its time, or None while it is not believed.
+    def accept(
+        self, key: str, value: Scalar, t_s: float, *, counter: bool, slack: float | None = None
+    ) -> float | None:
+        """The time at which the meter showed ``value``, or None while it is not believed.
 
-        ``key`` names the register; ``value`` of a counter is in the unit that ``rate_per_s`` has per second."""
+        ``key`` names the register; a counter's ``value`` is in the unit that ``rate_per_s`` has per second, and
+        ``slack`` is what it may grow by at once (its resolution; a gas meter tells an hour in one step)."""
         series = self._series.setdefault(key, _Series())
         while series.seen and t_s - series.seen[0][1] > self._hold_s:
             series.seen.popleft()
         series.seen.append((value, t_s))
         bad = self._outcomes.bad
         if counter and not isinstance(value, str):
-            return self._counter(series, float(value), t_s, bad)
-        if bad <= self._fair:
-            return value, t_s
-        again = any(v == value and t_s - t <= self._repeat_s for v, t in list(series.seen)[:-1])
-        return (value, t_s) if again else None
+            believed = self._counter(series, float(value), t_s, bad, self._slack if slack is None else slack)
+        elif bad <= self._fair or any(v == value and t_s - t <= self._repeat_s for v, t in list(series.seen)[:-1]):
+            believed = t_s
+        else:
+            believed = None
+        if believed is None or believed < series.told_s:
+            return None
+        series.told_s = believed
+        return believed
 
-    def _counter(self, series: _Series, value: float, t_s: float, bad: int) -> tuple[Scalar, float] | None:
+    def _counter(self, series: _Series, value: float, t_s: float, bad: int, slack: float) -> float | None:
         if bad <= self._fair and (
-            (bad == 0 and not self._strict) or self._fits(series.booked, value, t_s) or self._settled(series, value)
+            (bad == 0 and not self._strict) or self._fits(series.booked, value, t_s, slack)
+            or self._settled(series, slack)
         ):
             series.booked = (value, t_s)
-            return value, t_s
+            return t_s
         equal = [t for v, t in series.seen if v == value]
         if len(equal) < 3:
             return None
         middle = equal[-2]
         if series.booked is None or middle >= series.booked[1]:
             series.booked = (value, middle)
-        return value, middle
+        return middle
 
-    def _fits(self, booked: tuple[float, float] | None, value: float, t_s: float) -> bool:
-        """Not below the last booked value, nor above what full power could have added; one unit for rounding."""
+    def _fits(self, booked: tuple[float, float] | None, value: float, t_s: float, slack: float) -> bool:
+        """Not below the last booked value, nor above what full power could have added."""
         if booked is None:
             return not self._outcomes.bad
-        return booked[0] <= value <= booked[0] + self._rate_per_s * max(0.0, t_s - booked[1]) + 1
+        return booked[0] <= value <= booked[0] + self._rate_per_s * max(0.0, t_s - booked[1]) + slack
 
-    def _settled(self, series: _Series, value: float) -> bool:
+    def _settled(self, series: _Series, slack: float) -> bool:
         """Three last readings that agree with one another: a swapped meter, a reset, a first reading."""
         last = list(series.seen)[-3:]
         if len(last) < 3:
             return False
-        return all(self._fits((float(v0), t0), float(v1), t1) for (v0, t0), (v1, t1) in zip(last, last[1:], strict=False))
+        return all(
+            self._fits((float(v0), t0), float(v1), t1, slack) for (v0, t0), (v1, t1) in pairwise(last)
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-Tlv: TypeAlias = "bytes | int | bool | None | list[Tlv]"
+Tlv: TypeAlias = "bytes | int | bool | list[Tlv] | None"
 
 #: Deepest real nesting is 6 (message, body, list response, value list, entry, time).
 MAX_DEPTH = 10

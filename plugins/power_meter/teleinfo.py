@@ -126,6 +126,10 @@ class TeleinfoCodec:
         self.reset()
         return out
 
+    def begun(self) -> Frame:
+        """The groups so far of the frame that is not at its end yet."""
+        return Frame(tuple(self._groups), self._bad, False)
+
     def _group(self, raw: bytes, out: list[Frame | Garbage]) -> None:
         group = parse_group(raw, self.mode)
         if group is None:

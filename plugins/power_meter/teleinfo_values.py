@@ -6,11 +6,12 @@ Source: Enedis-NOI-CPT_54E sections 5.3.5 (historic) and 6.2.2 (standard).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from .frames import Measured
-from .properties import PHASES
+from .properties import COLOURS, PHASES
 from .teleinfo import Frame, Group
 
 
@@ -157,6 +158,18 @@ def measure(group: Group) -> Measured | None:
         return Measured(row.property, number)
     # 0.001 is not exact in binary: dividing is rounded right, multiplying is not.
     return Measured(row.property, number / 1000 if row.scale == 0.001 else float(number) * row.scale)
+
+
+def derived(group: Group) -> Iterator[Measured]:
+    """What follows from one group: the running tariff's name, and three fields of the status register."""
+    if group.label == "NTARF" and 1 <= int(group.data) <= 10:
+        yield Measured("tariff", f"t{int(group.data)}")
+    if group.label == "STGE":
+        register = int(group.data, 16)
+        yield Measured("overload", bool(register >> 7 & 1))
+        for name, shift in (("tariff_today", 24), ("tariff_tomorrow", 26)):
+            if register >> shift & 3:
+                yield Measured(name, COLOURS[register >> shift & 3])
 
 
 def totals(frame: Frame, accepted: set[str]) -> Measured | None:

@@ -1,0 +1,109 @@
+"""Which protocol is it? By content: every decoder reads along, the first that finds what only its meter sends wins."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .dsmr import DsmrCodec, Telegram
+from .frames import MASK_PARITY
+from .pzem import ANY_ADDRESS, PzemCodec, Sample
+from .sml import BEGIN, SmlCodec, ValueList
+from .teleinfo import Frame, Mode, TeleinfoCodec
+from .teleinfo_values import HISTORIC, STANDARD
+
+#: A six-bit checksum is right by chance once in 64; three known labels with right sums are not.
+GROUPS_NEEDED = 3
+#: What is kept to be decoded once the protocol is known: two frames of the longest.
+KEPT_BYTES = 8192
+_P1_HEADER = re.compile(rb"/[A-Za-z0-9]{3}[ -~]{1,60}\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LineSetting:
+    """A speed and a frame to listen with. ``patience_s``: how long a silent line is given (DSMR 4 speaks every 10 s);
+    ``ask``: whether a PZEM is asked on it."""
+
+    baudrate: int
+    bytesize: int
+    parity: str
+    patience_s: float
+    ask: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.baudrate} {self.bytesize}{self.parity}1"
+
+
+TELEINFO_HISTORIC = LineSetting(1200, 7, "E", 4.0)
+TELEINFO_STANDARD = LineSetting(9600, 7, "E", 4.0)
+DSMR_2 = LineSetting(9600, 7, "E", 12.0)
+DSMR_4 = LineSetting(115200, 8, "N", 12.0)
+SML = LineSetting(9600, 8, "N", 6.0)
+PZEM = LineSetting(9600, 8, "N", 2.0, ask=True)
+
+#: What ``auto`` tries, in turn, until a frame is right. The second covers Téléinfo standard and DSMR 2 and 3.
+CANDIDATES = (TELEINFO_HISTORIC, DSMR_2, DSMR_4, LineSetting(9600, 8, "N", 6.0, ask=True))
+
+
+def settings_for(protocol: str, mode: Mode, baudrate: int | None) -> tuple[LineSetting, ...]:
+    """The settings to try for a protocol; a given speed is the only one."""
+    chosen = {
+        "teleinfo": {
+            "historic": (TELEINFO_HISTORIC,), "standard": (TELEINFO_STANDARD,),
+            "auto": (TELEINFO_HISTORIC, TELEINFO_STANDARD),
+        }[mode],
+        "dsmr": (DSMR_4, DSMR_2), "sml": (SML,), "pzem": (PZEM,),
+    }.get(protocol, CANDIDATES)
+    if baudrate is None:
+        return chosen
+    same = tuple(setting for setting in chosen if setting.baudrate == baudrate)
+    return same or tuple(
+        LineSetting(baudrate, s.bytesize, s.parity, s.patience_s, s.ask) for s in dict.fromkeys(chosen)
+    )
+
+
+class Detector:
+    """``feed`` until it names a protocol; ``kept`` are the bytes so far, to be fed to that one's meter."""
+
+    def __init__(self, protocols: tuple[str, ...], *, mode: Mode = "auto", address: int = ANY_ADDRESS) -> None:
+        self._teleinfo = TeleinfoCodec(mode) if "teleinfo" in protocols else None
+        self._dsmr = DsmrCodec() if "dsmr" in protocols else None
+        self._sml = SmlCodec() if "sml" in protocols else None
+        self._pzem = PzemCodec(address) if "pzem" in protocols else None
+        self._seen: set[str] = set()
+        self.kept = b""
+
+    def feed(self, data: bytes) -> str | None:
+        """The protocol, as soon as one is sure."""
+        self.kept = (self.kept + data)[-KEPT_BYTES:]
+        if self._teleinfo is not None:
+            for frame in self._teleinfo.feed(data):
+                if isinstance(frame, Frame):
+                    self._known_labels(frame)
+            # Not only whole frames: at 1200 baud one takes two seconds, three groups are enough.
+            self._known_labels(self._teleinfo.begun())
+            if len(self._seen) >= GROUPS_NEEDED:
+                return "teleinfo"
+        if self._dsmr is not None and any(isinstance(event, Telegram) for event in self._dsmr.feed(data)):
+            return "dsmr"
+        if self._sml is not None and any(isinstance(event, ValueList) for event in self._sml.feed(data)):
+            return "sml"
+        if self._pzem is not None and any(isinstance(event, Sample) for event in self._pzem.feed(data)):
+            return "pzem"
+        return None
+
+    @property
+    def promising(self) -> bool:
+        """Something is begun that only the right speed can show: worth waiting for its end."""
+        return bool(self._seen) or BEGIN in self.kept or _P1_HEADER.search(self.kept.translate(MASK_PARITY)) is not None
+
+    def finish(self) -> str | None:
+        """The bytes are at their end: a telegram without a last line end counts too."""
+        if self._dsmr is not None and any(isinstance(event, Telegram) for event in self._dsmr.finish()):
+            return "dsmr"
+        if self._sml is not None and self._sml.finish():
+            return "sml"
+        return None
+
+    def _known_labels(self, frame: Frame) -> None:
+        self._seen.update(g.label for g in frame.groups if g.label in (STANDARD if g.standard else HISTORIC))
