@@ -49,7 +49,7 @@ class Endpoint:
         self._simulated = simulated
         self._hang_after_s = hang_after_s
         self._progress = progress
-        self._intake = Intake(self.instance, self._title, plugin.declare(), self._problem)
+        self._intake = Intake(self.instance, self._title, plugin.declare(), log.error)
         self._outbox = Outbox(self.instance, self.run, boot)
         self._kept = Kept(self._intake, worker, log, boot, clock_offset_us)
         self._clock_offset_us = clock_offset_us
@@ -208,9 +208,6 @@ class Endpoint:
         if hung != self._hung:
             self._hung = hung
             self._health(now)
-
-    def _problem(self, message: str, args: tuple[object, ...]) -> None:
-        self.log.error(message, *args)
 
     # --- down -------------------------------------------------------------------------------------------------
 

@@ -37,29 +37,30 @@ class _Series:
 
     __slots__ = ("announced", "counter", "last_us", "name", "node", "prio", "prop")
 
-    def __init__(self, node: str, prop: Property) -> None:
+    def __init__(self, node: str, prop: Property, ledger: bool) -> None:
         self.node = node
         self.prop = prop
         self.name = f"{node}/{prop.name}"
         self.announced = not prop.optional
         self.last_us = -1
         total = prop.state_class == "total_increasing" and prop.datatype in ("float", "integer")
-        self.counter: Counter | None = Counter(prop) if total else None
+        self.counter: Counter | None = Counter(prop) if total and ledger else None
         self.prio = int(max(prop.priority, Priority.COUNTER) if total else prop.priority)
 
 
 class Intake:
     """Everything one instance has declared, and the gate its readings pass.
 
-    ``problem(text)`` is told of each mistake of the plugin once (undeclared property, wrong type); ``errors`` counts
-    all. ``grown`` is True after something new is to be announced."""
+    ``problem(message, *args)`` is told of each mistake of the plugin once (undeclared property, wrong type); ``errors``
+    counts all. ``grown`` is True after something new is to be announced. ``ledger`` False: totals pass as they are."""
 
     def __init__(self, instance: str, title: str, properties: tuple[Property, ...],
-                 problem: Callable[[str, tuple[object, ...]], None]) -> None:
+                 problem: Callable[..., None], *, ledger: bool = True) -> None:
         self.instance = instance
         self.errors = 0
         self.grown = True
         self._problem = problem
+        self._ledger = ledger
         self._told: set[str] = set()
         self._titles: dict[str, str] = {}
         self._nodes: dict[str, dict[str, _Series]] = {}
@@ -72,11 +73,12 @@ class Intake:
         node: dict[str, _Series] = {}
         for prop in properties:
             series = old.get(prop.name)
-            node[prop.name] = series if series is not None and series.prop == prop else _Series(node_id, prop)
+            same = series is not None and series.prop == prop
+            node[prop.name] = series if series is not None and same else _Series(node_id, prop, self._ledger)
             if series is not None:
                 node[prop.name].last_us = max(series.last_us, node[prop.name].last_us)
         if any(series.counter for series in node.values()) and COUNTER_EVENT.name not in node:
-            node[COUNTER_EVENT.name] = old.get(COUNTER_EVENT.name) or _Series(node_id, COUNTER_EVENT)
+            node[COUNTER_EVENT.name] = old.get(COUNTER_EVENT.name) or _Series(node_id, COUNTER_EVENT, False)
         if [s.prop for s in node.values()] != [s.prop for s in old.values()] or self._titles.get(node_id) != title:
             self.grown = True
         self._nodes[node_id] = node
@@ -164,10 +166,10 @@ class Intake:
         if reason is not None:
             if reason == "not_finite":
                 self.errors += 1
-                self._problem("W_VALUE_NOT_FINITE %s gave %s", (series.name, why))
+                self._problem("W_VALUE_NOT_FINITE %s gave %s", series.name, why)
             elif reason == "out_of_range":
                 self.errors += 1
-                self._problem("%s: %s", (series.name, why))
+                self._problem("%s: %s", series.name, why)
             else:
                 self._fault(series, why)
             return value, reason
@@ -181,7 +183,7 @@ class Intake:
     def _tell(self, text: str) -> None:
         if text not in self._told and len(self._told) < 1000:
             self._told.add(text)
-            self._problem("%s", (text,))
+            self._problem("%s", text)
 
     # --- kept state -------------------------------------------------------------------------------------------
 

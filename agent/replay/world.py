@@ -1,0 +1,299 @@
+"""The world of a replay: a clock that moves when the plugin waits, and a serial port that is a captured file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.api import Log, RetryLater
+from agent.replay.capture import Entry, Snapshot
+
+US = 1_000_000
+CHUNK_S = 0.05
+"""A raw file comes in pieces of this much line time, as a real port is read."""
+PATIENCE_S = 600.0
+"""How long after a transcript's last stamp a plugin may go on waiting for what it expects."""
+IDLE_READS = 1000
+"""Calls after the end before a plugin that does not look at ``io.stopping`` is stopped by an exception."""
+
+
+class Ended(RetryLater):
+    """The capture is over and the plugin goes on asking."""
+
+
+class VirtualClock:
+    """:class:`agent.api.Clock` that starts at 0 and moves when somebody waits. Wall time is unknown."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self.over: Callable[[], bool] = lambda: False
+
+    def boottime_us(self) -> int:
+        return self.now_us
+
+    def monotonic_s(self) -> float:
+        return self.now_us / US
+
+    def wall_us(self) -> int | None:
+        return None
+
+    def sleep(self, seconds: float) -> bool:
+        if self.over():
+            return False
+        self.advance(seconds)
+        return not self.over()
+
+    def advance(self, seconds: float) -> None:
+        self.now_us += max(0, round(seconds * US))
+
+
+class Source(Protocol):
+    """What a replayed plugin reads."""
+
+    @property
+    def over(self) -> bool:
+        """The plugin is to end: everything was read (and one read more was tried), or nothing will ever come."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Everything was read."""
+        ...
+
+    @property
+    def place(self) -> object:
+        """Changes with every step forward."""
+        ...
+
+    def read(self, size: int, timeout_s: float) -> bytes: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def pace(self, baudrate: int, bits: float) -> None: ...
+
+
+class RawSource:
+    """Bytes without stamps: they come at the speed of the line that the plugin opened. What it sends is ignored."""
+
+    def __init__(self, clock: VirtualClock, data: bytes) -> None:
+        self._clock = clock
+        self._data = data
+        self._at = 0
+        self._us_per_byte = 10 * US / 9600
+        self.over = not data
+        self._part_us = 0.0
+
+    @property
+    def whole(self) -> bool:
+        return self._at >= len(self._data)
+
+    @property
+    def place(self) -> object:
+        return self._at
+
+    def pace(self, baudrate: int, bits: float) -> None:
+        self._us_per_byte = bits * US / baudrate
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        if self._at >= len(self._data):
+            self.over = True
+            return b""
+        most = max(1, int(min(timeout_s, CHUNK_S) * US / self._us_per_byte))
+        chunk = self._data[self._at : self._at + min(size, most)]
+        self._at += len(chunk)
+        self._part_us += len(chunk) * self._us_per_byte
+        whole = int(self._part_us)
+        self._part_us -= whole
+        self._clock.now_us += whole
+        return chunk
+
+    def write(self, data: bytes) -> None:
+        return  # nothing answers; what was captured comes anyway
+
+
+class TranscriptSource:
+    """Entries with stamps. What the plugin sends is compared, and an answer comes as long after it as it did then."""
+
+    def __init__(self, clock: VirtualClock, entries: list[Entry], complain: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._entries = entries
+        self._at = 0
+        self._part = 0
+        """Bytes of the current entry that were read."""
+        self._shift_us = 0
+        self._sent = b""
+        """What the plugin has written of the next expected chunk."""
+        self._complain = complain
+        self._listens = not any(entry.sent for entry in entries)
+        """Nothing was ever sent to the device: what the plugin sends is its search for another kind of meter."""
+        self._ended = False
+        self.mismatches = 0
+
+    @property
+    def over(self) -> bool:
+        if not self._ended and self._clock.now_us > self._due_us(self._entries[-1]) + PATIENCE_S * US:
+            self._ended = True
+            if not self.whole:
+                self._complain(f"waited {PATIENCE_S:.0f} s past the end of the transcript, stopped before line "
+                               f"{self._entries[self._at].line}")
+        return self._ended
+
+    @property
+    def whole(self) -> bool:
+        return self._at >= len(self._entries)
+
+    @property
+    def place(self) -> object:
+        return self._at, self._part
+
+    def pace(self, baudrate: int, bits: float) -> None:
+        return  # the stamps say when
+
+    def _due_us(self, entry: Entry) -> int:
+        return round(entry.t_s * US) + self._shift_us
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        deadline_us = self._clock.now_us + max(0, round(timeout_s * US))
+        while self._at < len(self._entries):
+            entry = self._entries[self._at]
+            if entry.sent:
+                break  # the device answers what it is asked, and was not asked yet
+            due_us = self._due_us(entry)
+            if due_us > deadline_us:
+                break
+            self._clock.now_us = max(self._clock.now_us, due_us)
+            if self._part >= len(entry.data):
+                self._at, self._part = self._at + 1, 0
+                continue
+            chunk = entry.data[self._part : self._part + size]
+            self._part += len(chunk)
+            if self._part >= len(entry.data):
+                self._at, self._part = self._at + 1, 0
+            return chunk
+        self._clock.now_us = deadline_us
+        if self.whole:
+            self._ended = True
+        return b""
+
+    def write(self, data: bytes) -> None:
+        if self._listens:
+            return
+        expected = next((i for i in range(self._at, len(self._entries)) if self._entries[i].sent), None)
+        if expected is None:
+            self._complain(f"sent {data[:40].hex(' ')} where the transcript sends nothing more")
+            self.mismatches += 1
+            return
+        entry = self._entries[expected]
+        self._sent += data
+        if entry.data == self._sent:
+            self._sent = b""
+            if expected == self._at:
+                self._shift_us = self._clock.now_us - round(entry.t_s * US)
+                self._at += 1
+            else:  # sent before everything was read that came earlier: that is still to come, the answer after it
+                self._entries = self._entries[:expected] + self._entries[expected + 1 :]
+        elif not entry.data.startswith(self._sent):
+            self._complain(f"line {entry.line}: sent {self._sent[:40].hex(' ')}, the transcript says "
+                           f"{entry.data[:40].hex(' ')}")
+            self.mismatches += 1
+            self._sent = b""
+
+
+class TreeSource:
+    """Nothing to read but files: over once the last snapshot was looked at (``poll``) or slept over (``run``)."""
+
+    def __init__(self, clock: VirtualClock, trees: list[Snapshot], streams: bool) -> None:
+        self._clock = clock
+        self._trees = trees
+        self._streams = streams
+        self._looked = False
+
+    @property
+    def over(self) -> bool:
+        return self._looked or (self._streams and self._clock.now_us / US > self._trees[-1].t_s)
+
+    @property
+    def whole(self) -> bool:
+        return self.over
+
+    @property
+    def place(self) -> object:
+        return self.root
+
+    @property
+    def root(self) -> Path:
+        now_s = self._clock.now_us / US
+        return [tree for tree in self._trees if tree.t_s <= now_s or tree is self._trees[0]][-1].root
+
+    def looked(self) -> None:
+        """A poll has ended."""
+        if self._clock.now_us / US >= self._trees[-1].t_s:
+            self._looked = True
+
+    def pace(self, baudrate: int, bits: float) -> None:
+        return
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        raise RetryLater("this capture is a folder and has no serial port")
+
+    def write(self, data: bytes) -> None:
+        raise RetryLater("this capture is a folder and has no serial port")
+
+
+class ReplayStream:
+    """:class:`agent.api.ByteStream` over a source. Opening it again goes on where the capture stands."""
+
+    def __init__(self, source: Source, *, baudrate: int, bytesize: int, parity: str, stopbits: int) -> None:
+        self._source = source
+        self._idle = 0
+        self.reconfigure(baudrate=baudrate, bytesize=bytesize, parity=parity, stopbits=stopbits)
+
+    def read(self, size: int, timeout_s: float) -> bytes:
+        if self._source.over:
+            self._idle += 1
+            if self._idle > IDLE_READS:
+                raise Ended("the capture is over")
+        return self._source.read(size, timeout_s)
+
+    def write(self, data: bytes) -> None:
+        self._source.write(data)
+
+    def reconfigure(self, *, baudrate: int, bytesize: int = 8, parity: str = "N", stopbits: int = 1) -> None:
+        self._source.pace(baudrate, 1 + bytesize + (parity != "N") + stopbits)
+
+    def close(self) -> None:
+        return
+
+
+class ReplayIo:
+    """:class:`agent.api.Io` of a replay."""
+
+    def __init__(self, instance: str, clock: VirtualClock, source: Source, log: Log, root: Callable[[], Path]) -> None:
+        self.instance = instance
+        self.clock = clock
+        self.log = log
+        self.kept: dict[str, Any] = {}
+        self._source = source
+        self._root = root
+
+    @property
+    def root(self) -> Path:
+        return self._root()
+
+    @property
+    def stopping(self) -> bool:
+        return self._source.over
+
+    def serial(
+        self, port: str, *, baudrate: int, bytesize: int = 8, parity: str = "N", stopbits: int = 1
+    ) -> ReplayStream:
+        return ReplayStream(self._source, baudrate=baudrate, bytesize=bytesize, parity=parity, stopbits=stopbits)
+
+    def alert(self, alert_id: str, text: str | None) -> None:
+        if text is not None:
+            self.log.warning("alert %s: %s", alert_id, text)
+
+    def degraded(self, reason: str | None) -> None:
+        if reason is not None:
+            self.log.warning("degraded: %s", reason)
