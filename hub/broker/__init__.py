@@ -7,22 +7,61 @@ TLS, no ACL: for demo and tests only). The rest of the hub knows neither: it con
 from __future__ import annotations
 
 import sys
+import time
 
-from hub.broker.child import BrokerError
+from hub.broker.child import BrokerError, print_line
+from hub.broker.conf import TlsFiles
 from hub.broker.keeper import Keeper, Plan
 from hub.settings import Settings
 
 __all__ = ["BrokerError", "Keeper", "Plan", "main", "plan"]
 
+RENEW_S = 600.0
+"""How often the hub's certificate is compared with this machine's names and addresses."""
+
 
 def plan(settings: Settings) -> Plan:
-    """What hub.toml asks for."""
+    """What hub.toml asks for. The TLS listener opens with the hub's CA, which is made at the first pairing."""
+    data_dir, names = settings.hub.data_dir, settings.broker.names
+    renewed_s = float("-inf")
+    told = ""
+
+    def tls() -> TlsFiles | None:
+        nonlocal renewed_s
+        if not (data_dir / "ca" / "ca.pem").exists():
+            return None
+        from hub import ca  # cryptography: only where it is needed
+
+        authority = ca.Authority(ca.folder(data_dir))
+        if time.monotonic() - renewed_s > RENEW_S:
+            authority = ca.ensure(data_dir, names)
+            renewed_s = time.monotonic()
+        return TlsFiles(authority.ca_path, authority.cert_path, authority.hub_key_path, authority.crl_path)
+
+    def reads() -> dict[str, list[str]]:
+        if not (data_dir / "ca" / "pairing.json").exists():
+            return {}
+        from hub.pairing.registry import PairingError, Registry
+
+        nonlocal told
+        try:
+            return Registry(data_dir).reads()
+        except PairingError as error:  # without the book nobody reads another device's inputs
+            if told != str(error):
+                told = str(error)
+                print_line(told)
+            return {}
+
     return Plan(
         state_dir=settings.hub.data_dir / "broker",
         run_dir=settings.hub.run_dir,
         port=settings.broker.port,
         tls_listen=settings.broker.tls_listen,
         tls_port=settings.broker.tls_port,
+        max_devices=settings.broker.max_devices,
+        tls=tls,
+        reads=reads,
+        program=settings.broker.program,
     )
 
 

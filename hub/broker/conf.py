@@ -24,6 +24,7 @@ class TlsFiles(Struct, frozen=True):
     ca: Path
     cert: Path
     key: Path
+    crl: Path
 
 
 def mosquitto_conf(
@@ -68,6 +69,7 @@ def mosquitto_conf(
             f"cafile {tls.ca}",
             f"certfile {tls.cert}",
             f"keyfile {tls.key}",
+            f"crlfile {tls.crl}",
             "tls_version tlsv1.2",
             "require_certificate true",
             "use_identity_as_username true",
@@ -104,7 +106,7 @@ def acl(reads: Mapping[str, Sequence[str]]) -> str:
 
 
 def rumqttd_toml(port: int, max_devices: int) -> str:
-    """A single MQTT 5 listener on loopback for iotcore (rumqttd 0.20): keeps nothing, knows no rights: demo and tests."""
+    """A single MQTT 5 listener on loopback for iotcore (rumqttd 0.20). It keeps nothing and knows no rights."""
     return f"""\
 # Written by hutkeeper at every start of the broker; changes are lost.
 id = 0

@@ -152,19 +152,22 @@ class Keeper:
     def _look(self) -> tuple[object, ...]:
         """Changes when the certificate or somebody's rights change."""
         tls = self.plan.tls()
-        stamp = tls and (tls.cert.stat().st_mtime_ns, tls.ca.stat().st_mtime_ns)
-        return tls, stamp, sorted((device, *inputs) for device, inputs in self.plan.reads().items())
+        void = tls and tls.crl.stat().st_mtime_ns
+        certificate = tls and tls.cert.stat().st_mtime_ns
+        rights = sorted((device, *inputs) for device, inputs in self.plan.reads().items())
+        return (tls is None, void), certificate, rights
 
     def watch(self) -> None:
-        """Once a second: a new CA opens the TLS listener (restart), new rights or certificates need a SIGHUP only."""
+        """Once a second. New rights or a new certificate need a SIGHUP only; a new CA opens the TLS listener, and a
+        certificate that became void must be cut off where it is connected: both need a restart, 0.1 s."""
         if self.mosquitto is None or self.child is None or not self.child.alive:
             return
         try:
             seen = self._look()
             if seen == self._seen:
                 return
-            if (seen[0] is None) != (self._tls is None):
-                self.log("the TLS listener opens or closes: the broker starts again")
+            if seen[0] != self._seen[0]:
+                self.log("the hub's CA or its list of void certificates is new: the broker starts again")
                 self.child.stop()
                 return
             self._command()
@@ -195,7 +198,7 @@ class Keeper:
                     self.watch()
                 code = child.process.returncode
                 if code == 0:
-                    continue  # we stopped it, to open the TLS listener
+                    continue  # we stopped it, in watch
                 self.log(f"the broker went: {child.ended()}; it starts again")
                 steady = time.monotonic() - began > STEADY_S
                 wait_s = BACK_OFF_S[0] if steady else min(2 * wait_s, BACK_OFF_S[1])

@@ -14,10 +14,10 @@ WAIT_S = 30.0
 
 
 class Client:
-    """``with Client(port) as client``; raises AssertionError when the broker does not take it within 30 s."""
+    """``with Client(port) as client``; raises AssertionError when the broker does not take it within ``wait_s``."""
 
     def __init__(self, port: int, name: str = "", *, tls: tuple[Path, Path, Path] | None = None,
-                 keep_session_s: int = 0) -> None:
+                 keep_session_s: int = 0, wait_s: float = WAIT_S) -> None:
         self.mqtt = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
         self.got: list[tuple[str, bytes]] = []
         self.news = threading.Condition()
@@ -38,7 +38,7 @@ class Client:
         properties.SessionExpiryInterval = keep_session_s
         self.mqtt.connect("127.0.0.1", port, 30, clean_start=not keep_session_s, properties=properties)
         self.mqtt.loop_start()
-        if not self.connected.wait(WAIT_S):
+        if not self.connected.wait(wait_s):
             self.close()
             raise AssertionError("no CONNACK")
 
