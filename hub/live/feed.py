@@ -117,6 +117,12 @@ class Feed:
                     del self._readers[reader.scope]
 
     @property
+    def event_id(self) -> str:
+        """Where a page that is made now may go on (``Subscriber.event_id``)."""
+        with self.lock:
+            return f"{self.run}-{self.seq}"
+
+    @property
     def readers(self) -> int:
         with self.lock:
             return sum(len(readers) for readers in self._readers.values())

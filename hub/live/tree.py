@@ -29,8 +29,8 @@ T = TypeVar("T")
 DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 #: Properties that the fleet page shows: a change of another one must not redraw it.
-FLEET_NODE = "sys"
-FLEET_PROPERTIES = ("health", "last-update", "errors")
+FLEET_PROPERTIES = ("health", "last-update")
+FLEET_SYS = ("outbox-batches", "outbox-samples", "outbox-oldest-age-s", "clock-quality", "version")
 
 
 class PropertyInfo(Struct, frozen=True):
@@ -292,7 +292,7 @@ class LiveTree:
             return
         device.view = None
         self.feed.touch(device.key, ("v", node, prop))
-        if node == FLEET_NODE or prop in FLEET_PROPERTIES:
+        if prop in FLEET_PROPERTIES or (node == "sys" and prop in FLEET_SYS):
             self.feed.touch(FLEET, ("d", device.key))
 
     def _structure(self, device: _Device) -> None:

@@ -38,7 +38,7 @@ def weakness(password: str, user: str = "") -> str | None:
         left = _without_guessable(text, user.lower())
         # what remains after everything that can be guessed is what a guesser must really find
         if len(left) < MIN_DIFFERENT:
-            return "this password is among the first to be guessed (a known word, a run of keys, a year, the user's name)"
+            return "this password is soon guessed: it is made of a known word, a run of keys, a year or the user's name"
     return None
 
 

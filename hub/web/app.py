@@ -1,0 +1,102 @@
+"""The Flask application: blueprints, errors, compression. ``server.py`` serves it."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from hub.store.errors import StoreError
+from hub.web import fleet, login
+from hub.web.access import Gate, needs
+from hub.web.audit import Audit
+from hub.web.house import Hut
+from hub.web.pages import Parts
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+COMPRESS_ABOVE = 1000
+TEXTUAL = ("text/html", "text/css", "text/javascript", "application/json", "text/csv", "text/plain")
+
+
+def create_app(hut: Hut) -> Flask:
+    """The pages over ``hut``. Nothing here reads the environment: FLASK_DEBUG changes nothing."""
+    app = Flask(__name__, static_folder="static", static_url_path="/static")
+    app.debug = False
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
+    web = hut.settings.web
+    public_url = web.public_url
+    secure = web.cert is not None or bool(public_url and public_url.startswith("https:"))
+    gate = Gate(app, hut.accounts, hut.texts, secure=secure, public_url=public_url)
+    parts = Parts(app, hut.texts, hut.now_us)
+    audit = Audit(hut)
+
+    @app.context_processor
+    def common() -> dict[str, object]:
+        return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
+                "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
+
+    @app.get("/alive")
+    @needs("open")
+    def alive() -> tuple[Response, int]:
+        """For a watchdog: 200 while this process does its work, no detail."""
+        return (jsonify(alive=True), 200) if hut.client.fault is None else (jsonify(alive=False), 503)
+
+    app.register_blueprint(fleet.blueprint(hut, parts))
+    app.register_blueprint(login.blueprint(hut, gate, audit))
+    _errors(app, hut)
+    app.after_request(_compress)
+    return app
+
+
+def _errors(app: Flask, hut: Hut) -> None:
+    def answer(status: int, text: str) -> Response:
+        if g.get("api") or request.headers.get("X-Background") is not None:
+            return make_response(jsonify(error=text), status)
+        return make_response(render_template("error.html", status=status, text=text), status)
+
+    @app.errorhandler(HTTPException)
+    def known(error: HTTPException) -> Response:
+        status = error.code or 500
+        if "t" not in g:
+            g.t, g.caller = hut.texts, None
+        text = hut.texts("error.csrf") if error.description == "csrf" else hut.texts.get(f"error.t{status}", error.name)
+        response = answer(status, text)
+        for name, value in error.get_headers():
+            if name in ("Allow", "Retry-After"):
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(StoreError)
+    def store(error: StoreError) -> Response:
+        return answer(503, str(error))
+
+    @app.errorhandler(Exception)
+    def ours(error: Exception) -> Response:
+        log.exception("%s %s failed", request.method, request.path)
+        return answer(500, hut.texts("error.t500"))
+
+
+def _compress(response: Response) -> Response:
+    """gzip for texts: the fleet page of 500 devices is 20 times smaller.
+
+    BREACH needs a page that another site makes our user's browser load with its cookie: SameSite=Lax forbids that."""
+    if (
+        (response.is_streamed and not response.direct_passthrough)
+        or response.mimetype not in TEXTUAL
+        or "gzip" not in request.headers.get("Accept-Encoding", "").lower()
+        or response.status_code not in (200, 401, 404)
+        or "Content-Encoding" in response.headers
+    ):
+        return response
+    response.direct_passthrough = False
+    body = response.get_data()
+    if len(body) > COMPRESS_ABOVE:
+        response.set_data(gzip.compress(body, 5, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers["Content-Length"] = str(response.content_length)
+    response.headers.add("Vary", "Accept-Encoding")
+    return response

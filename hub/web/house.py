@@ -1,0 +1,89 @@
+"""Everything that the pages stand on, put together once per process, and the fleet as the pages see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from hub.live import Feed, LiveClient, LiveTree
+from hub.settings import Settings
+from hub.web.accounts import Accounts
+from hub.web.answers import House, Problem, problems
+from hub.web.facts import DeviceFacts, facts
+from hub.web.history import History
+from hub.web.limits import LoginLimits
+from hub.web.sse import Streams
+from hub.web.texts import Texts
+
+
+class Fleet(Struct, frozen=True):
+    devices: tuple[DeviceFacts, ...]
+    """In order of name."""
+    problems: tuple[Problem, ...]
+    differences: dict[str, int]
+
+
+class Hut:
+    """One web process."""
+
+    def __init__(
+        self, settings: Settings, *, accounts: Accounts, tree: LiveTree, feed: Feed, client: LiveClient,
+        history: History, texts: Texts | None = None, streams: Streams | None = None,
+        limits: LoginLimits | None = None, now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self.settings = settings
+        self.accounts = accounts
+        self.tree = tree
+        self.feed = feed
+        self.client = client
+        self.history = history
+        self.texts = texts or Texts()
+        self.streams = streams or Streams(feed)
+        self.limits = limits or LoginLimits()
+        self.now_us = now_us
+        self._attacks: dict[str, int] = {}
+
+    def attack(self, what: str) -> bool:
+        """Note a login attack; True when it is new in this hour."""
+        now = self.now_us()
+        new = now - self._attacks.get(what, 0) > 3_600_000_000
+        if len(self._attacks) < 1000:
+            self._attacks[what] = now
+        return new
+
+    def house(self) -> House:
+        up, since_us = self.client.connected
+        hub, hub_since_us = self.tree.hub_state
+        return House(up, since_us, hub, hub_since_us, self.history.overview().error)
+
+    def fleet(self) -> Fleet:
+        """All devices and all that is wrong, now."""
+        now = self.now_us()
+        overview = self.history.overview()
+        known = {device.id: facts(device, now) for device in self.tree.devices()}
+        removed = self.accounts.db.removed_devices()
+        for row in overview.devices.values():
+            if row.device not in known and row.device not in removed:
+                known[row.device] = from_history(row.device, row.name, row.last_us, row.agent_version)
+        devices = tuple(sorted(known.values(), key=lambda device: (device.name.lower(), device.id)))
+        return Fleet(devices, tuple(self.problems(devices)), overview.differences)
+
+    def problems(self, devices: tuple[DeviceFacts, ...]) -> list[Problem]:
+        overview = self.history.overview()
+        events = [row.text for row in overview.events if not row.device]
+        events += self._attack_lines()
+        return problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+
+    def _attack_lines(self) -> list[str]:
+        from agent.wire import faults
+
+        recent = self.now_us() - 3_600_000_000
+        return [faults.line("E_LOGIN_ATTACK", at, what=what) for what, at in self._attacks.items() if at > recent]
+
+
+def from_history(device: str, name: str, last_us: int, version: str) -> DeviceFacts:
+    """A device that the store knows and the broker does not."""
+    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", None, 0, 0, 0.0, None, None,
+                       version, "", None, (), ())
