@@ -68,6 +68,9 @@ FAULTS: dict[str, Fault] = {
     # data
     "E_BAD_PAYLOAD": Fault("error", "an unreadable message from {device}: {reason}",
         "it is quarantined ({n} samples), everything behind it flows", "hutkeeper-hub ledger --quarantine"),
+    "E_BAD_HEADER": Fault("error", "a message from {device} that cannot be settled: {reason}",
+        "no receipt is sent, so the device keeps it, and sets it aside itself after three tries",
+        "hutkeeper-agent status on the device"),
     "E_EPOCH_RETIRED": Fault("error", "{device} sent samples of an epoch that is over ({epoch})",
         "they are quarantined", "look for an old copy of this device's card"),
     "E_IDENTITY_MISMATCH": Fault("error", "{device} wrote as {claimed}",

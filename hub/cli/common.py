@@ -53,3 +53,10 @@ def _number(text: str) -> bool:
 def clean(text: str) -> str:
     """Text from the network on a terminal: control characters are shown, not obeyed."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def utc(t_us: int | None) -> str:
+    """ISO 8601 in UTC to the second, or a dash."""
+    from datetime import UTC, datetime
+
+    return "-" if not t_us else f"{datetime.fromtimestamp(t_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"

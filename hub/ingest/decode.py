@@ -35,5 +35,5 @@ def records_of(device: str, payload: bytes, received_us: int) -> Item:
 
 def unreadable(device: str, received_us: int, reason: str) -> Noticed:
     """No receipt is possible: the device sends it again, and after three tries sets it aside itself."""
-    return Noticed(device, received_us, "E_BAD_PAYLOAD", "error", faults.line(
-        "E_BAD_PAYLOAD", device=device, reason=f"no receipt: {reason[:300]}", n="?"))
+    return Noticed(device, received_us, "E_BAD_HEADER", "error", faults.line(
+        "E_BAD_HEADER", device=device, reason=reason[:300]))

@@ -25,6 +25,8 @@ class Samples(NamedTuple):
     header: Header
     body: Body
     payload: bytes
+    future_id: int | None = None
+    """Row of ``future`` that this batch was kept in: it is settled already, now it can be read."""
 
 
 class Poison(NamedTuple):

@@ -57,8 +57,7 @@ class SeriesRow(Struct, frozen=True):
     value: Any
     quality: str | None
 
-    @property
-    def counter(self) -> bool:
+    def is_counter(self) -> bool:
         return self.state_class == "total_increasing"
 
 
@@ -274,8 +273,9 @@ def _ledger(device: str, epoch: str, stored: int, quarantined: int, dropped: str
         difference = (counts.produced - stored - quarantined - sum(lost.values()) - counts.spooled
                       - counts.in_flight)
     return LedgerRow(
-        device=device, epoch=epoch, produced=counts and counts.produced, stored=stored, quarantined=quarantined,
-        dropped=lost, spooled=counts and counts.spooled, in_flight=counts and counts.in_flight, difference=difference,
+        device=device, epoch=epoch, produced=None if counts is None else counts.produced, stored=stored,
+        quarantined=quarantined, dropped=lost, spooled=None if counts is None else counts.spooled,
+        in_flight=None if counts is None else counts.in_flight, difference=difference,
         duplicates=duplicates, batches=batches, upto=upto,
         above=msgspec.json.decode(above, type=list[tuple[int, int]]), retired=bool(retired), agent_us=agent_us,
         last_us=last_us)

@@ -55,8 +55,8 @@ class SeriesState:
 class EpochState:
     """One epoch of a device: what is settled, and the hub's counts."""
 
-    __slots__ = ("batches", "dropped", "duplicates", "epoch", "fresh", "id", "last_us", "quarantined", "retired",
-                 "seqs", "stored")
+    __slots__ = ("batches", "dropped", "duplicates", "epoch", "forgot", "fresh", "id", "last_us", "quarantined",
+                 "retired", "seqs", "stored")
 
     def __init__(self, id_: int, epoch: str) -> None:
         self.id = id_
@@ -69,6 +69,8 @@ class EpochState:
         self.duplicates = 0
         self.retired = False
         self.last_us = 0
+        self.forgot = 0
+        """Keys of single batches up to here are deleted."""
         self.fresh: list[tuple[int, int, int]] = []
         """(epoch row, seq, n) of the open transaction"""
 

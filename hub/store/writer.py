@@ -90,6 +90,13 @@ class Writer:
     def generation(self) -> str:
         return str(self.meta("generation"))
 
+    def probe(self, size: int) -> None:
+        """Write and take back ``size`` bytes: raises StoreFull while the disk cannot take a group."""
+        with self.transaction():
+            self.db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(?))", (size,))
+        with self.transaction():
+            self.db.execute("DELETE FROM meta WHERE key = 'probe'")
+
     def new_term(self, seen: int) -> int:
         """Start a term above our own last one and the one ``seen`` on the broker; kept before it is used (B13)."""
         term = max(int(self.meta("term") or 0), seen) + 1
@@ -100,6 +107,13 @@ class Writer:
     def transaction(self) -> _Transaction:
         """``with``: one transaction, named errors of the world, and forgotten memory when it is rolled back."""
         return _Transaction(self)
+
+    def give_up_future(self, id_: int, item: Poison) -> None:
+        """A batch of ``future`` that cannot be read after all: to the quarantine; it is counted there already."""
+        with self.transaction():
+            self.db.execute("DELETE FROM future WHERE id = ?", (id_,))
+            aside.quarantine(self.db, item.device, item.received_us, item.code, item.reason, item.prefix, item.sha256,
+                             item.size, item.header.n)
 
     # --- the way of a group ---------------------------------------------------------------------------------
 
@@ -115,6 +129,10 @@ class Writer:
             if not isinstance(items[0], Samples):
                 raise
             item = items[0]
+            if item.future_id is not None:
+                self.give_up_future(item.future_id, poison(item.device, item.received_us, item.header,
+                                                           "E_BAD_PAYLOAD", str(error), item.payload))
+                return Committed([], {}, 0)
             return self._commit([poison(item.device, item.received_us, item.header, "E_BAD_PAYLOAD", str(error),
                                         item.payload)])
 
@@ -155,10 +173,14 @@ class Writer:
         device.last_us = item.received_us
         epoch = device.epochs.get(header.epoch) or self._epoch(device, header.epoch, item.received_us)
         if epoch is None:
-            noticed.append(_refused(item, f"more than {MAX_EPOCHS} epochs, or an epoch that is no word"))
+            noticed.append(_refused(item.device, item.received_us,
+                                    f"more than {MAX_EPOCHS} epochs, or an epoch that is no word"))
             return
-        taken = self._settle(device, epoch, header, item.received_us, epochs, noticed)
-        if not taken:
+        if item.future_id is not None:
+            self.db.execute("DELETE FROM future WHERE id = ?", (item.future_id,))
+            epoch.quarantined -= header.n
+            epochs[epoch.id] = (device, epoch)
+        elif not self._settle(device, epoch, header, item.received_us, epochs, noticed):
             return
         if epoch.retired and header.n:
             self._quarantine(item, epoch, header.n, "E_EPOCH_RETIRED", f"epoch {header.epoch} is retired", noticed,
@@ -205,8 +227,7 @@ class Writer:
         try:
             epoch.seqs.add(seq)
         except TooManyGaps as error:
-            noticed.append(Noticed(device.device, received_us, "E_BAD_PAYLOAD", "error", faults.line(
-                "E_BAD_PAYLOAD", device=device.device, reason=f"batch {seq}: {error}", n=header.n)))
+            noticed.append(_refused(device.device, received_us, f"batch {seq}: {error}"))
             return False
         epochs[epoch.id] = (device, epoch)
         epoch.batches += 1
@@ -451,9 +472,10 @@ def _joined(parts: list[Committed]) -> Committed:
     return Committed(list(receipts.values()), changes, sum(part.samples for part in parts))
 
 
-def _refused(item: Samples, reason: str) -> Noticed:
-    return Noticed(item.device, item.received_us, "E_BAD_PAYLOAD", "error", faults.line(
-        "E_BAD_PAYLOAD", device=item.device, reason=f"no receipt: {reason}", n=item.header.n))
+def _refused(device: str, received_us: int, reason: str) -> Noticed:
+    """Not taken and not receipted: taking it would let the tables grow without end."""
+    return Noticed(device, received_us, "E_BAD_HEADER", "error", faults.line(
+        "E_BAD_HEADER", device=device, reason=reason))
 
 
 def _ahead(series: SeriesState, t_us: int, now: int) -> Noticed:
