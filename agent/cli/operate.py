@@ -1,4 +1,4 @@
-"""Commands that start, stop and install: ``run``, ``supervisor-conf``, ``install``, ``uninstall``, ``pair``."""
+"""Commands that start, stop and install: ``run``, ``supervisor-conf``, ``install``, ``uninstall``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.common import config_option, config_path, json_option
+from agent.cli.common import config_option, config_path
 
 
 @click.command()
@@ -35,18 +35,6 @@ def supervisor_conf(config: Path | None, write: bool) -> int:
     for problem in prepared.problems:
         click.echo(problem, err=True)
     return 1 if prepared.problems else 0
-
-
-@click.command()
-@click.argument("hub")
-@click.argument("code")
-@config_option
-@json_option
-def pair(hub: str, code: str, config: Path | None, as_json: bool) -> int:
-    """Introduce this device to HUB with the CODE that the hub shows (hutkeeper-hub pair-code)."""
-    from agent import pairing
-
-    return int(pairing.main(config_path(config), hub, code, as_json=as_json) or 0)
 
 
 def _root_option(function: click.decorators.FC) -> click.decorators.FC:
