@@ -29,7 +29,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from agent.settings import is_loopback
 from agent.wire.topics import HUB, is_id
+from hub.settings import Settings
 
 CA_DAYS = 25 * 365
 HUB_DAYS = 2 * 365
@@ -238,6 +240,19 @@ def ensure(data_dir: Path, names: Iterable[str] = ()) -> Authority:
             authority._create()
         authority.certify_hub(own_names() | set(names))
     return authority
+
+
+def web_files(settings: Settings) -> tuple[Path, Path] | None:
+    """``(certificate, key)`` for the pages: ``[web] cert`` and ``key``, else the hub's own; None on loopback.
+
+    Raises OSError."""
+    web = settings.web
+    if web.cert is not None and web.key is not None:
+        return web.cert, web.key
+    if is_loopback(web.host):
+        return None
+    authority = ensure(settings.hub.data_dir, settings.broker.names)
+    return authority.cert_path, authority.hub_key_path
 
 
 def read_request(pem: str, device: str) -> x509.CertificateSigningRequest:
