@@ -147,9 +147,9 @@ def duration_s(text: str) -> float | None:
 
 
 def _duration(prop: Property, value: Any) -> bytes:
-    """From seconds (a number) or from ISO 8601 text."""
-    if isinstance(value, str) and duration_s(value) is not None:
-        return value.encode()
+    """From seconds (a number) or from ISO 8601 text; days become seconds, Homie knows only ``PT``."""
+    if isinstance(value, str) and (seconds := duration_s(value)) is not None:
+        return value.encode() if value.startswith("PT") else f"PT{number(seconds)}S".encode()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadValue(f"{value!r} is not a duration (seconds, or ISO 8601 text such as PT90S)")
     if not math.isfinite(value) or value < 0:
