@@ -1,1 +1,10 @@
 """What tests of plugins use, here and elsewhere: transcripts, conformance, fakes at the lowest real boundary."""
+
+from __future__ import annotations
+
+from agent.testing.broker import Broker
+from agent.testing.conformance import conformance
+from agent.testing.fakes import FakePty, Lines, VirtualClock, io_over
+from agent.testing.transcripts import cases, run_case
+
+__all__ = ["Broker", "FakePty", "Lines", "VirtualClock", "cases", "conformance", "io_over", "run_case"]
