@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from .dsmr import DsmrCodec, Telegram
-from .frames import MASK_PARITY
+from .frames import MASK_PARITY, Garbage
 from .pzem import ANY_ADDRESS, PzemCodec, Sample
 from .sml import BEGIN, SmlCodec, ValueList
 from .teleinfo import Frame, Mode, TeleinfoCodec
@@ -71,6 +71,7 @@ class Detector:
         self._sml = SmlCodec() if "sml" in protocols else None
         self._pzem = PzemCodec(address) if "pzem" in protocols else None
         self._seen: set[str] = set()
+        self._standard = self._crc = False
         self.kept = b""
 
     def feed(self, data: bytes) -> str | None:
@@ -84,7 +85,7 @@ class Detector:
             self._known_labels(self._teleinfo.begun())
             if len(self._seen) >= GROUPS_NEEDED:
                 return "teleinfo"
-        if self._dsmr is not None and any(isinstance(event, Telegram) for event in self._dsmr.feed(data)):
+        if self._dsmr is not None and self._p1(self._dsmr.feed(data)):
             return "dsmr"
         if self._sml is not None and any(isinstance(event, ValueList) for event in self._sml.feed(data)):
             return "sml"
@@ -99,11 +100,27 @@ class Detector:
 
     def finish(self) -> str | None:
         """The bytes are at their end: a telegram without a last line end counts too."""
-        if self._dsmr is not None and any(isinstance(event, Telegram) for event in self._dsmr.finish()):
+        if self._dsmr is not None and self._p1(self._dsmr.finish()):
             return "dsmr"
         if self._sml is not None and self._sml.finish():
             return "sml"
         return None
 
+    def natural(self, protocol: str) -> LineSetting:
+        """The setting that a meter of this protocol has, by what it sent."""
+        if protocol == "teleinfo":
+            return TELEINFO_STANDARD if self._standard else TELEINFO_HISTORIC
+        if protocol == "dsmr":
+            return DSMR_4 if self._crc else DSMR_2
+        return SML if protocol == "sml" else PZEM
+
+    def _p1(self, events: list[Telegram | Garbage]) -> bool:
+        found = [event for event in events if isinstance(event, Telegram)]
+        self._crc = any(telegram.crc for telegram in found)
+        return bool(found)
+
     def _known_labels(self, frame: Frame) -> None:
-        self._seen.update(g.label for g in frame.groups if g.label in (STANDARD if g.standard else HISTORIC))
+        for group in frame.groups:
+            if group.label in (STANDARD if group.standard else HISTORIC):
+                self._seen.add(group.label)
+                self._standard = group.standard

@@ -139,7 +139,7 @@ def _line(line: Line, out: Content) -> None:
             out.values.append(Measured(name, float(last)))
             return
         number, unit = _number(last)
-        if unit != BY_NAME[name].unit:
+        if unit != (BY_NAME[name].unit or ""):
             raise ValueError(last)
         out.values.append(Measured(name, number))
     elif ending not in _SILENT:

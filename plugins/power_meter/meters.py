@@ -74,7 +74,7 @@ class TeleinfoMeter:
         self.codec.reset()
 
     def feed(self, data: bytes, t_s: float) -> Iterator[Found]:
-        yield from self._events(self.codec.feed(data), t_s)
+        yield from self._events(self.codec.feed(data, t_s), t_s)
 
     def finish(self, t_s: float) -> Iterator[Found]:
         yield from self._events(self.codec.finish(), t_s)
@@ -86,9 +86,11 @@ class TeleinfoMeter:
             else:
                 yield from self._frame(event, t_s)
 
-    def _frame(self, frame: Frame, t_s: float) -> Iterator[Found]:
+    def _frame(self, frame: Frame, end_s: float) -> Iterator[Found]:
         now: set[str] = set()
         for group in frame.groups:
+            # A whole frame is one moment. One that lost its ends may hold groups of two: each has its own time then.
+            t_s = end_s if frame.whole else group.at
             self.outcomes.record(True)
             if known(group) is None:
                 _count(self.unknown, (group.label,))
@@ -112,8 +114,8 @@ class TeleinfoMeter:
             for more in derived(group):
                 yield Believed(believed, more)
         total = totals(frame, now)
-        if total is not None:
-            yield Believed(t_s, total)
+        if total is not None and frame.whole:
+            yield Believed(end_s, total)
 
 
 class DsmrMeter:

@@ -101,14 +101,13 @@ class PowerMeter(Plugin, name="power_meter"):
                     found = detector.finish()
                     if found is None:
                         raise
-                    self._known = found, setting
-                    return kept
+                    return self._found(io, stream, detector, found, setting, kept)
                 if data:
                     heard += len(data)
                     kept.append((_now_s(io), data))
                     found = detector.feed(data)
                     if found is not None:
-                        return self._found(io, found, setting, kept)
+                        return self._found(io, stream, detector, found, setting, kept)
                 elapsed = _now_s(io) - began
                 if elapsed > setting.patience_s * (PROMISE if detector.promising else 1.0):
                     if not asks:
@@ -119,7 +118,9 @@ class PowerMeter(Plugin, name="power_meter"):
             if io.stopping:
                 found = detector.finish()
                 if found is not None:
-                    return self._found(io, found, setting, kept)
+                    return self._found(io, stream, detector, found, setting, kept)
+                if heard:
+                    io.log.warning("%s: no right frame in %d bytes, up to the end", config.port, heard)
                 return []
         tried = ", ".join(str(setting) for setting in settings)
         raise RetryLater(
@@ -128,8 +129,15 @@ class PowerMeter(Plugin, name="power_meter"):
         )
 
     def _found(
-        self, io: Io, protocol: str, setting: LineSetting, kept: list[tuple[float, bytes]]
+        self, io: Io, stream: ByteStream, detector: Detector, protocol: str, setting: LineSetting,
+        kept: list[tuple[float, bytes]],
     ) -> list[tuple[float, bytes]]:
+        """Remember it. Where the source has no speed (a pty, a capture) any setting finds anything: take the meter's
+        own, which paces a replay rightly."""
+        own = detector.natural(protocol)
+        if self.config.baudrate is None and setting != own and not (setting.ask and protocol != "dsmr"):
+            setting = own
+            stream.reconfigure(baudrate=setting.baudrate, bytesize=setting.bytesize, parity=setting.parity)
         io.log.info("%s: %s at %s", self.config.port, protocol, setting)
         self._known = protocol, setting
         return kept
@@ -178,7 +186,6 @@ class PowerMeter(Plugin, name="power_meter"):
         config: PowerMeterConfig = self.config
         began = _now_s(io)
         before = meter.outcomes.good_total + meter.outcomes.bad_total
-        meter.reset()
         stream.write(request(config.address))
         while not io.stopping and meter.outcomes.good_total + meter.outcomes.bad_total == before:
             data = stream.read(64, ANSWER_S)

@@ -23,7 +23,7 @@ SLOW_S = 900.0
 
 
 def _measured(
-    name: str, unit: str, device_class: str | None, title: str = "", *,
+    name: str, unit: str | None, device_class: str | None, title: str = "", *,
     low: float | None = None, high: float | None = None, max_age_s: float = LIVE_S,
 ) -> Property:
     return Property(
@@ -66,7 +66,7 @@ def _live() -> list[Property]:
         _measured("reactive_power_import_var", "var", "reactive_power", "Reactive power import"),
         _measured("reactive_power_export_var", "var", "reactive_power", "Reactive power export"),
         _measured("frequency_hz", "Hz", "frequency", "Grid frequency", low=0, high=70),
-        _measured("power_factor", "", "power_factor", "Power factor", low=-1, high=1),
+        _measured("power_factor", None, "power_factor", "Power factor", low=-1, high=1),
         _measured("active_power_demand_w", "W", "power", "Average demand of the running quarter hour"),
         _measured("active_power_demand_max_w", "W", "power", "Highest quarter hour of this month", max_age_s=SLOW_S),
         _measured("active_power_load_curve_w", "W", "power", "Last point of the load curve", max_age_s=7200),

@@ -101,7 +101,8 @@ def dsmr(state: State, version: int = 50) -> bytes:
 
 
 def _floor(value: float, decimals: int) -> float:
-    return int(value * 10**decimals) / 10**decimals
+    scale = float(10**decimals)
+    return int(value * scale) / scale
 
 
 def sml(state: State, number: int = 0) -> bytes:

@@ -19,7 +19,6 @@ from .sim_house import House, State
 
 #: A write of this length keeps the pace smooth without many wake-ups.
 TICK_S = 0.1
-#: How far the reader may be behind before the line forgets, as a UART does.
 _ENCODERS: dict[str, tuple[int, float, int, Callable[[State, int], bytes]]] = {
     # protocol: baud, seconds from telegram to telegram, phases, state and number -> bytes
     "teleinfo": (1200, 0.0, 1, lambda state, number: sim_wire.teleinfo_historic(state)),

@@ -10,7 +10,7 @@ are torn and go on with the next, bytes that carry their parity in bit 7.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .frames import MASK_PARITY, Garbage, seven_bit
@@ -37,6 +37,8 @@ class Group:
     data: str
     horodate: str = ""
     standard: bool = False
+    at: float = field(default=0.0, compare=False)
+    """What ``feed`` was told with its last byte: on a bad line a frame may hold groups of two moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def checksum_historic(label_to_data: bytes) -> int:
     return (sum(label_to_data) & 0x3F) + 0x20
 
 
-def parse_group(raw: bytes, mode: Mode = "auto") -> Group | None:
+def parse_group(raw: bytes, mode: Mode = "auto", at: float = 0.0) -> Group | None:
     """One group out of the bytes between its LF and CR, or None if anything about it is wrong."""
     text = seven_bit(raw)
     if text is None or not 5 <= len(text) <= MAX_GROUP:
@@ -78,7 +80,7 @@ def parse_group(raw: bytes, mode: Mode = "auto") -> Group | None:
         return None
     if len(fields) < 2 or not _LABEL.fullmatch(label) or min(data, default=0x20) < 0x20:
         return None
-    return Group(label.decode(), data.decode(), horodate.decode(), split == b"\t")
+    return Group(label.decode(), data.decode(), horodate.decode(), split == b"\t", at)
 
 
 class TeleinfoCodec:
@@ -91,13 +93,16 @@ class TeleinfoCodec:
     def reset(self) -> None:
         """Forget what is begun (the port was opened anew): the rest of a group that comes next counts as nothing."""
         self._rest = b""
+        self._at = 0.0
         self._synchronised = False
         self._groups: list[Group] = []
         self._labels: set[str] = set()
         self._bad = 0
         self._began = False
 
-    def feed(self, data: bytes) -> list[Frame | Garbage]:
+    def feed(self, data: bytes, at: float = 0.0) -> list[Frame | Garbage]:
+        """``at``: the time of these bytes, on the caller's clock; it comes back with the groups."""
+        self._at = at
         out: list[Frame | Garbage] = []
         buffer = self._rest + data
         # Delimiters are looked for without bit 7, groups are cut out with it: their parity is still to be checked.
@@ -131,7 +136,7 @@ class TeleinfoCodec:
         return Frame(tuple(self._groups), self._bad, False)
 
     def _group(self, raw: bytes, out: list[Frame | Garbage]) -> None:
-        group = parse_group(raw, self.mode)
+        group = parse_group(raw, self.mode, self._at)
         if group is None:
             # Before the first delimiter we came in the middle of a group: not the line's fault, not counted.
             self._reject("checksum", len(raw), out)
