@@ -9,7 +9,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from werkzeug.exceptions import HTTPException
 
 from hub.store.errors import StoreError
-from hub.web import fleet, login
+from hub.web import device, fleet, login
 from hub.web.access import Gate, needs
 from hub.web.audit import Audit
 from hub.web.house import Hut
@@ -46,6 +46,7 @@ def create_app(hut: Hut) -> Flask:
         return (jsonify(alive=True), 200) if hut.client.fault is None else (jsonify(alive=False), 503)
 
     app.register_blueprint(fleet.blueprint(hut, parts))
+    app.register_blueprint(device.blueprint(hut, parts, audit))
     app.register_blueprint(login.blueprint(hut, gate, audit))
     _errors(app, hut)
     app.after_request(_compress)
@@ -63,7 +64,11 @@ def _errors(app: Flask, hut: Hut) -> None:
         status = error.code or 500
         if "t" not in g:
             g.t, g.caller = hut.texts, None
-        text = hut.texts("error.csrf") if error.description == "csrf" else hut.texts.get(f"error.t{status}", error.name)
+        text = hut.texts.get(f"error.t{status}", error.name)
+        if error.description == "csrf":
+            text = hut.texts("error.csrf")
+        elif error.description and type(error).description != error.description:
+            text = error.description  # our own line, more to the point
         response = answer(status, text)
         for name, value in error.get_headers():
             if name in ("Allow", "Retry-After"):

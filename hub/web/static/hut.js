@@ -43,6 +43,7 @@ function element(html) {
 
 // Make `old` like `fresh` and leave alone what is the same, so that focus, selection and open parts stay.
 function morph(old, fresh) {
+  if ("keep" in old.dataset && "keep" in fresh.dataset) return;
   for (const {name, value} of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }

@@ -1,0 +1,243 @@
+"""The device page: plugins, values, alerts, log; its event stream; taking it off the fleet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, abort, g, jsonify, redirect, render_template, request
+from msgspec import Struct
+from werkzeug.wrappers import Response as BaseResponse
+
+from hub.live import LiveDevice, NodeInfo, NotConnected
+from hub.store.errors import StoreError
+from hub.store.reader import LedgerRow, SeriesRow
+from hub.web.access import needs
+from hub.web.answers import Problem, problems
+from hub.web.audit import Audit
+from hub.web.facts import SYS, DeviceFacts, NodeFacts, facts
+from hub.web.house import Hut, from_history
+from hub.web.pages import Parts, iso
+from hub.web.sse import Changes
+from hub.web.svg import sparkline
+from hub.web.values import Shown, shown
+
+TEMPLATE = "device_parts.html"
+OWN = ("health", "last-update", "errors")
+"""Shown in the node's head and not among the values."""
+SYS_HIDDEN = ("ledger", "restart")
+LOG_LINES = 200
+SPARK_US = 6 * 3600 * 1_000_000
+SPARK_POINTS = 48
+
+
+class Value(Struct, frozen=True):
+    key: str
+    name: str
+    shown: Shown
+    series: int | None
+    set: str
+    """What was asked for and is not reached yet (``$target``)."""
+
+
+class NodeView(Struct, frozen=True):
+    facts: NodeFacts | None
+    id: str
+    name: str
+    values: tuple[Value, ...]
+    old: bool
+
+
+class DeviceView(Struct, frozen=True):
+    facts: DeviceFacts
+    nodes: tuple[NodeView, ...]
+    problems: tuple[Problem, ...]
+    ledger: tuple[LedgerRow, ...]
+
+
+def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
+              series: dict[tuple[str, str], SeriesRow]) -> NodeView:
+    told = next((one for one in of.nodes if one.id == node.id), None)
+    hidden = SYS_HIDDEN if node.id == SYS else OWN
+    values = []
+    for prop in node.properties.values():
+        if prop.id in hidden:
+            continue
+        raw = device.value(node.id, prop.id)
+        target = device.targets.get((node.id, prop.id), "")
+        row = series.get((node.id, prop.id))
+        if raw is None and row is None and not prop.retained:
+            continue  # an event that never came has nothing to show
+        values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
+                            target if target != raw else ""))
+    old = of.state in ("lost", "disconnected", "ahead") or bool(told and (told.silent or told.ahead))
+    return NodeView(told, node.id, node.name, tuple(values), old)
+
+
+def device_view(hut: Hut, device: LiveDevice) -> DeviceView:
+    of = facts(device, hut.now_us())
+    series = hut.history.series_of(device.id)
+    found = list(device.description.nodes.values()) if device.description else []
+    found.sort(key=lambda node: node.id == SYS)
+    nodes = tuple(node_view(hut, device, of, node, series) for node in found)
+    overview = hut.history.overview()
+    wrong = problems([of], hut.house(), overview.differences, [], hut.texts, hut.now_us())
+    try:
+        ledger = tuple(hut.history.reader.ledger(device.id))
+    except StoreError:
+        ledger = ()
+    return DeviceView(of, nodes, tuple(wrong), ledger)
+
+
+def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
+    bp = Blueprint("device", __name__)
+
+    def known(device_id: str) -> LiveDevice:
+        device = hut.tree.device(device_id)
+        if device is None:
+            abort(404, hut.texts("device.not_found", device=device_id[:80]))
+        return device
+
+    @bp.get("/device/<device_id>")
+    @needs("viewer")
+    def device(device_id: str) -> str:
+        since = hut.feed.event_id
+        live = hut.tree.device(device_id)
+        if live is None:
+            return from_the_history(device_id)
+        return render_template("device.html", view=device_view(hut, live), since=since, log=hut.tree.log(device_id),
+                               error=request.args.get("error", ""))
+
+    def from_the_history(device_id: str) -> str:
+        row = hut.history.overview().devices.get(device_id)
+        if row is None:
+            abort(404, hut.texts("device.not_found", device=device_id[:80]))
+        series = hut.history.reader.series(device_id)
+        of = from_history(row.device, row.name, row.last_us, row.agent_version)
+        return render_template("device_history.html", facts=of, series=series)
+
+    @bp.get("/events/device/<device_id>")
+    @needs("viewer")
+    def events(device_id: str) -> Response:
+        known(device_id)
+        secret = g.session_secret
+        since = request.headers.get("Last-Event-ID") or request.args.get("since", "")
+        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id).event,
+                                    lambda: hut.accounts.session(secret, active=False) is not None)
+
+    @bp.get("/poll/device/<device_id>")
+    @needs("viewer")
+    def poll(device_id: str) -> Response:
+        known(device_id)
+        return jsonify(_Stream(hut, parts, device_id).event(None))
+
+    @bp.get("/device/<device_id>/sparks")
+    @needs("viewer")
+    def sparks(device_id: str) -> Response:
+        """The last hours of each numeric series, drawn: after the page, so that the page itself is quick."""
+        now = hut.now_us()
+        drawn = {}
+        for row in hut.history.series_of(device_id).values():
+            if row.t_us > now - SPARK_US and not isinstance(row.value, str | dict | list):
+                chart = hut.history.reader.chart(row.id, now - SPARK_US, now, SPARK_POINTS)
+                drawn[str(row.id)] = str(sparkline(chart))
+        return jsonify(drawn)
+
+    @bp.post("/device/<device_id>/log")
+    @needs("viewer")
+    def log(device_id: str) -> tuple[Response, int]:
+        """The device's own last lines, by request over MQTT."""
+        try:
+            answer = hut.client.request(device_id, "log_tail", {"lines": LOG_LINES})
+        except NotConnected as error:
+            return jsonify(error=str(error)), 502
+        if answer.status != "ok":
+            return jsonify(error=answer.error or answer.status), 502
+        lines = answer.data.get("lines", []) if isinstance(answer.data, dict) else answer.data
+        texts = [str(line)[:2000] for line in lines[-LOG_LINES:]] if isinstance(lines, list) else []
+        return jsonify(lines=texts), 200
+
+    @bp.post("/device/<device_id>/remove")
+    @needs("admin")
+    def remove(device_id: str) -> BaseResponse:
+        live = hut.tree.device(device_id)
+        if live is None and device_id not in hut.history.overview().devices:
+            abort(404, hut.texts("device.not_found", device=device_id[:80]))
+        try:
+            if live is not None:
+                if live.state in ("ready", "init", "sleeping"):
+                    raise NotConnected(hut.texts("device.remove_connected"))
+                cleared = hut.client.clear_device(device_id)
+            else:
+                cleared = 0
+        except NotConnected as error:
+            audit.note("remove device", device_id, result=f"refused: {error}")
+            return redirect(f"/device/{device_id}?error={_query(str(error))}", 303)
+        hut.accounts.db.remove_device(device_id, hut.now_us())
+        audit.note("remove device", device_id, detail=f"{cleared} retained topics cleared")
+        return redirect(f"/?removed={_query(device_id)}", 303)
+
+    return bp
+
+
+def _query(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+class _Stream:
+    """What one open device page was told."""
+
+    def __init__(self, hut: Hut, parts: Parts, device_id: str) -> None:
+        self._hut = hut
+        self._parts = parts
+        self._id = device_id
+        self._seen: tuple[object, ...] = ()
+        self._log_n = max((line.n for line in hut.tree.log(device_id)), default=0)
+
+    def event(self, changes: Changes | None) -> dict[str, Any] | None:
+        device = self._hut.tree.device(self._id)
+        if device is None:
+            return {"gone": True}
+        event: dict[str, Any] = {}
+        # a value needs no look at the rest: this is the way from the sensor to the eye
+        values = [(key[1], key[2]) for key in changes or () if key[0] == "v"]
+        plain = {key for key in values if key[1] not in OWN and key[0] != SYS}
+        if changes is None or len(plain) < len(changes) or not changes:
+            event = self._rest(device, changes)
+        shown_values = plain | {key for key in values if key[0] == SYS}
+        if shown_values:
+            event["values"] = self._values(device, shown_values)
+        return event or None
+
+    def _values(self, device: LiveDevice, keys: set[tuple[str, str]]) -> dict[str, list[str]]:
+        made = {}
+        for node_id, prop_id in keys:
+            node = device.description.nodes.get(node_id) if device.description else None
+            prop = node.properties.get(prop_id) if node else None
+            if prop is not None:
+                value = shown(device.value(node_id, prop_id), prop, self._hut.texts)
+                made[f"v-{node_id}-{prop_id}"] = [value.text, value.unit]
+        return made
+
+    def _rest(self, device: LiveDevice, changes: Changes | None) -> dict[str, Any]:
+        event: dict[str, Any] = {}
+        kinds = {key[0] for key in changes or ()}
+        of = facts(device, self._hut.now_us())
+        ages = {node.id: node.last_us for node in of.nodes if node.last_us is not None}
+        # stamps alone move every second: they are told as ages; anything else draws the page's body anew
+        still = (of.state, of.since_us, of.clock, bool(of.ahead_us), of.backlog, of.version, of.alerts,
+                 [(node.id, node.health, node.silent, node.ahead, node.errors) for node in of.nodes])
+        if changes is None or "device" in kinds or (self._seen and still != self._seen):
+            view = device_view(self._hut, device)
+            event["body"] = self._parts.macro(TEMPLATE, "body", view)
+        elif changes:
+            event["ages"] = ages
+        self._seen = still
+        lines = self._hut.tree.log(self._id, self._log_n)
+        if lines:
+            self._log_n = lines[-1].n
+            event["log"] = [[iso(line.t_us), line.level, line.text] for line in lines]
+        if "s" in kinds:
+            event["stored"] = sorted(str(key[1]) for key in changes or () if key[0] == "s")
+        return event

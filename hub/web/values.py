@@ -1,0 +1,49 @@
+"""How one Homie value reads on a page: pure text, foreign and therefore escaped by whoever puts it into HTML."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from hub.live import PropertyInfo
+from hub.web.facts import number, stamp_us
+from hub.web.pages import iso, plain
+from hub.web.texts import Texts
+
+MAX_SHOWN = 300
+BYTES = (("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40))
+LONG_S = 120
+
+
+class Shown(Struct, frozen=True):
+    text: str
+    unit: str
+    words: bool
+    """True for text, which is set smaller than a number."""
+
+
+def shown(raw: str | None, prop: PropertyInfo, t: Texts) -> Shown:
+    """``raw`` as published; None: never published."""
+    if raw is None:
+        return Shown("–", "", False)
+    unit = prop.unit
+    if prop.datatype in ("float", "integer"):
+        value = number(raw)
+        if value is None:
+            return Shown(raw[:MAX_SHOWN], unit, True)
+        return _number(value, unit, t)
+    if prop.datatype == "boolean":
+        labels = prop.format.split(",") if prop.format.count(",") == 1 else [t("units.no"), t("units.yes")]
+        return Shown(labels[raw == "true"] if raw in ("true", "false") else raw[:MAX_SHOWN], "", True)
+    if prop.datatype == "datetime":
+        at = stamp_us(raw)
+        return Shown(iso(at).replace("T", " ") if at is not None else raw[:MAX_SHOWN], "", True)
+    return Shown(raw[:MAX_SHOWN] + ("…" if len(raw) > MAX_SHOWN else ""), unit, True)
+
+
+def _number(value: float, unit: str, t: Texts) -> Shown:
+    if unit == "B" and abs(value) >= 1024:
+        name, size = next((name, size) for name, size in reversed(BYTES) if abs(value) >= size)
+        return Shown(f"{value / size:.3g}" if abs(value) < 1000 * size else str(round(value / size)), name, False)
+    if unit == "s" and value >= LONG_S:
+        return Shown(t.duration(value), "", False)
+    return Shown(plain(value), unit, False)
