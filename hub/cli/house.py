@@ -66,3 +66,33 @@ def pair_code(device: str | None, replace: bool, config: Path | None, as_json: b
     until = time.strftime("%H:%M", time.localtime(issued.expires_s))
     click.echo(f"Code  {issued.code}   for {issued.device or 'one device'}, valid until {until}")
     click.echo(f"Type on the device:  {command}")
+
+
+_root = click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=Path("/"), metavar="DIR",
+                     help="write below DIR instead of / and only show the commands (images, tests)")
+
+
+@click.command()
+@click.option("--name", default="Hutkeeper", help="the house's name, for a new hub.toml")
+@_root
+def install(root: Path, name: str) -> None:
+    """As root: make the user, the folders, hub.toml and the systemd unit, and start the hub at every boot."""
+    from hub import install as work
+
+    try:
+        work.install(root, click.echo, name)
+    except (work.InstallError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command()
+@click.option("--purge", is_flag=True, help="also remove hub.toml and everything that was stored")
+@_root
+def uninstall(root: Path, purge: bool) -> None:
+    """As root: remove what install made. hub.toml and the stored data stay, unless --purge."""
+    from hub import install as work
+
+    try:
+        work.uninstall(root, click.echo, purge=purge)
+    except (work.InstallError, OSError) as error:
+        raise click.ClickException(str(error)) from None
