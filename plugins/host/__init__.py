@@ -1,0 +1,1 @@
+"""This machine itself: load, memory, disks, network, temperature, supply, boots."""
