@@ -72,8 +72,9 @@ def main() -> None:
     except StoreError as error:
         fail(str(error), 1)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+        usage = isinstance(error, click.UsageError)
+        where = f" ({error.ctx.command_path} --help)" if usage and error.ctx is not None else ""
+        fail(f"{error.format_message()}{where}", 2 if usage else 1)
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.exceptions.Exit as ended:

@@ -37,26 +37,24 @@ def has_wal_reset_bug() -> bool:
 class WriteConnection(sqlite3.Connection):
     """The one connection that writes and checkpoints; gives its lock back when it is closed."""
 
-    path: str = ""
+    path: Path | None = None
+    lock = -1
 
     def close(self) -> None:
         super().close()
-        with _guard:
-            fd = _writers.pop(self.path, None)
-        if fd is not None:
-            os.close(fd)
+        if self.path is not None:
+            give_lock(self.path, self.lock)
 
 
 def open_writer(path: Path) -> WriteConnection:
     """The writer's connection, unmigrated. Raises SecondHub, StoreCorrupt, StoreError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     refuse_damaged(path)
-    real = str(path.resolve())
-    fd = _take_lock(path, real)
+    fd = take_lock(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=WriteConnection,
                                      cached_statements=256, timeout=5.0)
-        connection.path = real
+        connection.path, connection.lock = path, fd
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it, when it can be afforded
@@ -65,13 +63,13 @@ def open_writer(path: Path) -> WriteConnection:
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
     except sqlite3.Error as error:
-        with _guard:
-            _writers.pop(real, None)
-        os.close(fd)
+        give_lock(path, fd)
         raise named(error, path) or StoreError(f"{path}: {error}") from error
 
 
-def _take_lock(path: Path, real: str) -> int:
+def take_lock(path: Path) -> int:
+    """The writer's lock on this database, as a descriptor for :func:`give_lock`. Raises SecondHub."""
+    real = str(path.resolve())
     with _guard:
         if real in _writers:
             raise SecondHub(who=f"this process already writes {path}")
@@ -86,6 +84,13 @@ def _take_lock(path: Path, real: str) -> int:
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         _writers[real] = fd
         return fd
+
+
+def give_lock(path: Path, fd: int) -> None:
+    with _guard:
+        if _writers.get(real := str(path.resolve())) == fd:
+            del _writers[real]
+            os.close(fd)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -156,7 +161,7 @@ def open_checked(path: Path) -> WriteConnection:
     connection: WriteConnection | None = None
     try:
         if existed:
-            _refuse_newer(path)
+            refuse_newer(path)
         connection = open_writer(path)
         if existed:
             quick_check(connection, path)
@@ -174,7 +179,7 @@ def open_checked(path: Path) -> WriteConnection:
         raise
 
 
-def _refuse_newer(path: Path) -> None:
+def refuse_newer(path: Path) -> None:
     """Look before writing a byte: switching to WAL alone would change a file that is not ours to change (B74)."""
     connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
     try:
