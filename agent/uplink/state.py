@@ -91,6 +91,8 @@ class State:
         self.tree = Tree(device.id, device.name)
         self.memory = Memory(data_dir, device.id)
         self._instances = set(instances)
+        if self._instances:
+            self.memory.keep_only(self._instances)
         self._declared: dict[str, PluginDeclaration] = {}
         self._runs: dict[str, str] = {}
         self._shown: set[str] = set()

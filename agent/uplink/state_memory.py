@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -121,6 +122,14 @@ class Memory:
 
     def see_optional(self, node: str, name: str) -> None:
         self.kept.optional.setdefault(node, []).append(name)
+
+    def keep_only(self, instances: Collection[str]) -> None:
+        """Plugins that were taken out of agent.toml while nobody ran."""
+        for instance in [one for one in self.kept.found if one not in instances]:
+            del self.kept.found[instance]
+        for node in list(self.kept.optional):
+            if not any(node == one or node.startswith(one + "-") for one in instances):
+                del self.kept.optional[node]
 
     def forget_plugin(self, instance: str, nodes: list[str]) -> None:
         """A plugin that is gone from agent.toml takes its found nodes and optional properties with it."""
