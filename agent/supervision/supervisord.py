@@ -64,7 +64,7 @@ class SteadyHandler(loggers.RotatingFileHandler):  # type: ignore[misc]
 class Supervisor(upstream.Supervisor):  # type: ignore[misc]
     """Stops groups of the same priority together: eight plugins end within one second, not within eight."""
 
-    stop_groups: list[Any]
+    stop_groups: list[Any] | None
 
     def ordered_stop_groups_phase_1(self) -> None:
         if self.stop_groups:
@@ -75,7 +75,7 @@ class Supervisor(upstream.Supervisor):  # type: ignore[misc]
 
     def ordered_stop_groups_phase_2(self) -> None:
         # the groups are in order of priority, and a stopped one has nothing left to wait for
-        self.stop_groups = [group for group in self.stop_groups if group.get_unstopped_processes()]
+        self.stop_groups = [group for group in self.stop_groups or () if group.get_unstopped_processes()]
 
 
 def tell_exits() -> None:

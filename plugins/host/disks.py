@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
 
-FILE_SYSTEMS = frozenset("ext2 ext3 ext4 btrfs xfs f2fs vfat exfat jfs zfs ubifs ntfs3 overlay".split())
+FILE_SYSTEMS = frozenset((
+    "ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs", "vfat", "exfat", "jfs", "zfs", "ubifs", "ntfs3", "overlay"))
 SAMPLE_S = 3600.0
 MAX_POINTS = 160
 MIN_POINTS = 8

@@ -257,8 +257,9 @@ class Host(Plugin, name="host"):
 
     def _addresses(self, root: Path, names: list[str]) -> Iterator[Yielded]:
         told: set[tuple[str, str]] = set()
-        fours = proc.ipv4_addresses(proc.read(root / "proc/net/fib_trie") or "", proc.read(root / "proc/net/route") or "")
-        sixes = proc.ipv6_addresses(proc.read(root / "proc/net/if_inet6") or "")
+        net = root / "proc/net"
+        fours = proc.ipv4_addresses(proc.read(net / "fib_trie") or "", proc.read(net / "route") or "")
+        sixes = proc.ipv6_addresses(proc.read(net / "if_inet6") or "")
         for key, addresses in (("ipv4_address", fours), ("ipv6_address", sixes)):
             for name, address in addresses:
                 if name in names and (name, key) not in told:

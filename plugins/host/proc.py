@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,7 +150,7 @@ def ipv4_addresses(fib_trie: str, route: str) -> Iterator[tuple[str, str]]:
     networks.sort(key=lambda item: -item[0].prefixlen)
     own: dict[str, None] = {}
     lines = fib_trie.splitlines()
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in pairwise(lines):
         if "/32 host LOCAL" in following and "|-- " in line:
             own[line.rpartition("|-- ")[2].strip()] = None
     for text in own:

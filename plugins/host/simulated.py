@@ -34,8 +34,8 @@ class Machine:
         self._write("sys/class/net/eth0/operstate", "up\n")
         self._write("sys/class/net/wlan0/operstate", "up\n")
         self._write("proc/mounts", "/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n")
-        self._write("proc/net/route", "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
-                                      "eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n")
+        self._write("proc/net/route", "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
+                                      "eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n")
         self._write("proc/net/fib_trie", "Main:\n     |-- 192.168.2.17\n        /32 host LOCAL\n")
         self.step()
 

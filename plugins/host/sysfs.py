@@ -102,7 +102,7 @@ def supply(sys: Path) -> dict[str, bool]:
 
 
 class Wear(NamedTuple):
-    """Used share of the guaranteed life, upper bound of the device's own 10 % steps; spare blocks in the device's word."""
+    """Used share of the guaranteed life (upper end of the device's own 10 % steps); its word on spare blocks."""
 
     percent: int
     spare: str
