@@ -75,6 +75,10 @@ class Broker(Struct, frozen=True, kw_only=True):
     """Further host names and addresses under which devices reach this machine, for the hub's certificate."""
     max_devices: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     """Sizes the queues: each device may have a window of batches under way."""
+    save_s: Annotated[int, Meta(ge=0, le=3600)] = 0
+    """0: the broker's state file is written at every change, all of it: about 1 ms and 150 KB a message at 2,000
+    retained values. Else this often, in seconds: kinder to a card, and a killed broker forgets the last ones (no
+    sample: those have receipts)."""
     program: Literal["auto", "mosquitto", "iotcore"] = "auto"
     """``iotcore`` keeps nothing over a restart and has no TLS here: for a try-out only."""
 

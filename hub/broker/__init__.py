@@ -59,6 +59,7 @@ def plan(settings: Settings) -> Plan:
         tls_listen=settings.broker.tls_listen,
         tls_port=settings.broker.tls_port,
         max_devices=settings.broker.max_devices,
+        save_s=settings.broker.save_s,
         tls=tls,
         reads=reads,
         program=settings.broker.program,

@@ -28,12 +28,13 @@ class TlsFiles(Struct, frozen=True):
 
 
 def mosquitto_conf(
-    *, port: int, state_dir: Path, acl: Path, max_devices: int, user: str | None = None,
+    *, port: int, state_dir: Path, acl: Path, max_devices: int, user: str | None = None, save_s: int = 0,
     tls: TlsFiles | None = None, tls_listen: str = "0.0.0.0", tls_port: int = 8883,
 ) -> str:
     """mosquitto.conf(5) for Mosquitto 2.x: plain on 127.0.0.1 only, devices by certificate on ``tls_port``.
 
-    user: set when we are root, else mosquitto would change to a user that cannot read ``state_dir``."""
+    user: set when we are root, else mosquitto would change to a user that cannot read ``state_dir``.
+    save_s: seconds between two saves of the state; 0: at every change."""
     lines = [
         "# Written by hutkeeper at every start of the broker; changes are lost.",
         *([f"user {user}"] if user else []),
@@ -46,8 +47,8 @@ def mosquitto_conf(
         # default autosave (30 min) loses every acknowledged message at kill -9; this writes at each change
         "persistence true",
         f"persistence_location {state_dir}/",
-        "autosave_on_changes true",
-        "autosave_interval 1",
+        f"autosave_on_changes {'false' if save_s else 'true'}",
+        f"autosave_interval {save_s or 1}",
         "persistent_client_expiration 7d",
         "set_tcp_nodelay true",
         f"max_packet_size {MAX_PACKET_BYTES}",

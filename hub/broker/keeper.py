@@ -35,6 +35,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     tls_listen: str = "0.0.0.0"
     tls_port: int = 8883
     max_devices: int = 1000
+    save_s: int = 0
+    """0: at every change."""
     tls: Callable[[], conf.TlsFiles | None] = lambda: None
     """Asked at each start and once a second: the files appear with the first pairing."""
     reads: Callable[[], dict[str, list[str]]] = dict
@@ -85,7 +87,7 @@ class Keeper:
         acl = self._write("acl", conf.acl(plan.reads()))
         file = self._write("mosquitto.conf", conf.mosquitto_conf(
             port=plan.port, state_dir=plan.state_dir, acl=acl, max_devices=plan.max_devices, user=user,
-            tls=self._tls, tls_listen=plan.tls_listen, tls_port=plan.tls_port))
+            save_s=plan.save_s, tls=self._tls, tls_listen=plan.tls_listen, tls_port=plan.tls_port))
         return [self.mosquitto, "-c", str(file)]
 
     @property

@@ -75,6 +75,20 @@ def test_B01_kill_9_loses_nothing_that_was_acknowledged(keeper: Callable[..., Ke
     assert not events.take(one.plan.run_dir)
 
 
+def test_B01_saving_by_the_clock_spares_the_card_and_keeps_what_is_older(keeper: Callable[..., Keeper]) -> None:
+    one = keeper(save_s=1)
+    one.start()
+    fill(one.plan.port)
+    until(lambda: one.database.exists() and b"value 19" in one.database.read_bytes(), "never saved")
+    assert one.child
+    one.child.process.kill()
+    one.child.process.wait()
+    one.start()
+    with Client(one.plan.port) as reader:
+        reader.subscribe("homie/#")
+        assert reader.wait_for("homie/5/rig/node/p19") == b"value 19" * 20
+
+
 def test_B02_a_damaged_state_file_never_keeps_the_broker_from_starting(
     keeper: Callable[..., Keeper], tmp_path: Path
 ) -> None:
