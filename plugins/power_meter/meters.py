@@ -6,6 +6,7 @@ Still no port and no clock: ``feed(data, t_s)`` with ``t_s`` in seconds of any c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from agent.api import Node
@@ -14,19 +15,19 @@ from .dsmr import DsmrCodec, Telegram
 from .dsmr_values import Content, content, shape
 from .frames import Garbage, Measured
 from .plausibility import Outcomes, Plausibility
-from .properties import COUNTERS, GRID_MAX_KWH_PER_H, MBUS_KINDS, child_properties
+from .properties import BY_NAME, COUNTERS, GRID_MAX_KWH_PER_H, MBUS_KINDS, child_properties
 from .pzem import ANY_ADDRESS, PzemCodec, Sample
 from .sml import SmlCodec, ValueList
 from .sml_values import content as sml_content
-from .teleinfo import Frame, Mode, TeleinfoCodec
+from .teleinfo import Frame, Group, Mode, TeleinfoCodec
 from .teleinfo_values import derived, known, measure, totals
 
 #: The largest Linky subscription is 36 kVA.
 TELEINFO_MAX_W = 40_000.0
 #: An M-Bus reading that does not change is told again after this long.
 CHILD_REPEAT_S = 300.0
-#: An M-Bus meter tells up to a day's consumption in one step, m3 or GJ.
-CHILD_STEP = 50.0
+#: By how much a quantity moves at once without being looked at twice (a fifth of it is allowed anyway), by unit.
+SMALL = {"W": 150.0, "VA": 150.0, "var": 150.0, "A": 2.0, "V": 5.0}
 PZEM_MAX_W = 26_000.0
 
 
@@ -52,6 +53,10 @@ class Meter(Protocol):
     def reset(self) -> None: ...
 
 
+def _unit(value: Measured) -> str:
+    return BY_NAME[value.property].unit or ""
+
+
 def _count(unknown: dict[str, int], names: Iterable[str]) -> None:
     for name in names:
         if name in unknown or len(unknown) < 64:
@@ -67,7 +72,7 @@ class TeleinfoMeter:
         self.codec = TeleinfoCodec(mode)
         self.outcomes = Outcomes(256)
         self.unknown: dict[str, int] = {}
-        self._plausible = Plausibility(self.outcomes, fair=8, rate_per_s=TELEINFO_MAX_W / 3600)
+        self._plausible = Plausibility(self.outcomes, fair=8)
         self._meter_id: str | None = None
 
     def reset(self) -> None:
@@ -98,10 +103,7 @@ class TeleinfoMeter:
             value = measure(group)
             if value is None:
                 continue
-            counter = value.property in COUNTERS
-            believed = self._plausible.accept(
-                group.label, int(group.data) if counter else value.value, t_s, counter=counter
-            )
+            believed = self._believe(group, value, t_s)
             if believed is None:
                 continue
             if value.property == "meter_id" and value.value != self._meter_id:
@@ -118,6 +120,18 @@ class TeleinfoMeter:
             yield Believed(end_s, total)
 
 
+    def _believe(self, group: Group, value: Measured, t_s: float) -> float | None:
+        if value.property in COUNTERS:
+            return self._plausible.counter(
+                group.label, int(group.data), t_s, rate_per_s=TELEINFO_MAX_W / 3600, slack=1.0)
+        if value.property == "meter_time":
+            clock_s = datetime.fromisoformat(str(value.value)).timestamp()
+            return self._plausible.counter(group.label, clock_s, t_s, rate_per_s=1.0, slack=5.0)
+        if isinstance(value.value, float):
+            return self._plausible.quantity(group.label, value.value, t_s, small=SMALL.get(_unit(value), 1.0))
+        return self._plausible.word(group.label, value.value, t_s)
+
+
 class DsmrMeter:
     """P1 of every version. With a CRC a telegram is believed as it is, without one it must look like the last ones."""
 
@@ -127,9 +141,8 @@ class DsmrMeter:
         self.codec = DsmrCodec()
         self.outcomes = Outcomes(64)
         self.unknown: dict[str, int] = {}
-        self._plausible = Plausibility(
-            self.outcomes, fair=0, rate_per_s=GRID_MAX_KWH_PER_H / 3600, slack=0.01, strict=True, repeat_s=60.0
-        )
+        self._plausible = Plausibility(self.outcomes, fair=0, strict=True, repeat_s=60.0)
+        self._powers: dict[str, float] = {}
         self._shape: str | None = None
         self._candidate: str | None = None
         self._children: dict[str, tuple[float, str, float]] = {}
@@ -155,15 +168,24 @@ class DsmrMeter:
                 continue
             _count(self.unknown, (*found.unknown, *found.malformed))
             for value in found.values:
-                t_value = t_s
-                if not event.crc:
-                    believed = self._plausible.accept(
-                        value.property, value.value, t_s, counter=value.property in COUNTERS)
-                    if believed is None:
-                        continue
-                    t_value = believed
-                yield Believed(t_value, value)
+                t_value = t_s if event.crc else self._believe(value, t_s)
+                if t_value is not None:
+                    yield Believed(t_value, value)
             yield from self._nodes(found, t_s, event.crc)
+
+    def _believe(self, value: Measured, t_s: float) -> float | None:
+        """Only for telegrams without a CRC. A counter may grow by what the power of the last telegrams explains."""
+        number = value.value
+        power_w = max(self._powers.values(), default=GRID_MAX_KWH_PER_H * 1000)
+        if value.property in COUNTERS and isinstance(number, (int, float)):
+            return self._plausible.counter(
+                value.property, number, t_s, rate_per_s=(1.5 * power_w + 1000) / 3.6e6, slack=0.002)
+        if isinstance(number, float):
+            believed = self._plausible.quantity(value.property, number, t_s, small=SMALL.get(_unit(value), 1.0))
+            if believed is not None and value.property in ("active_power_import_w", "active_power_export_w"):
+                self._powers = {**self._powers, value.property: number}
+            return believed
+        return self._plausible.word(value.property, number, t_s)
 
     def _looks_right(self, telegram: Telegram, found: Content) -> bool:
         """A telegram without a CRC: every line known and well formed, and the same shape as before; a new shape
@@ -184,11 +206,13 @@ class DsmrMeter:
             value = child.value
             if value is None:
                 continue
-            if not crc:
-                believed = self._plausible.accept(
-                    f"{node} {counter.name}", value, t_s, counter=True, slack=CHILD_STEP)
-                if believed is None:
-                    continue
+            if not crc and None in (
+                # these stand still for five minutes to an hour: a new one is read twice before it is believed
+                self._plausible.word(f"{node} {counter.name}", value, t_s),
+                self._plausible.word(f"{node} meter_id", child.serial, t_s),
+                self._plausible.word(f"{node} measured_at", child.measured_at, t_s),
+            ):
+                continue
             told = self._children.get(node)
             if told is None:
                 yield Node(id=node, title=f"{MBUS_KINDS[child.kind][1]} {child.channel}",
@@ -217,12 +241,12 @@ class SmlMeter:
         self.codec.reset()
 
     def feed(self, data: bytes, t_s: float) -> Iterator[Found]:
-        yield from self._events(self.codec.feed(data), t_s)
+        yield from self._events(self.codec.feed(data, t_s))
 
     def finish(self, t_s: float) -> Iterator[Found]:
-        yield from self._events(self.codec.finish(), t_s)
+        yield from self._events(self.codec.finish())
 
-    def _events(self, events: Iterable[ValueList | Garbage], t_s: float) -> Iterator[Found]:
+    def _events(self, events: Iterable[ValueList | Garbage]) -> Iterator[Found]:
         for event in events:
             if isinstance(event, Garbage):
                 # What comes before the first file is our coming late, not the line's fault.
@@ -240,7 +264,7 @@ class SmlMeter:
             values, unknown = sml_content(event)
             _count(self.unknown, unknown)
             for value in values:
-                yield Believed(t_s, value)
+                yield Believed(event.at, value)
 
 
 class PzemMeter:
@@ -252,7 +276,7 @@ class PzemMeter:
         self.codec = PzemCodec(address)
         self.outcomes = Outcomes(64)
         self.unknown: dict[str, int] = {}
-        self._plausible = Plausibility(self.outcomes, fair=64, rate_per_s=PZEM_MAX_W / 3600, slack=2.0)
+        self._plausible = Plausibility(self.outcomes, fair=64)
 
     def reset(self) -> None:
         self.codec.reset()
@@ -269,7 +293,9 @@ class PzemMeter:
                 self.outcomes.record(False)
                 continue
             self.outcomes.record(True)
-            if self._plausible.accept(f"energy {event.address}", event.energy_wh, t_s, counter=True) is None:
+            if self._plausible.counter(
+                f"energy {event.address}", event.energy_wh, t_s, rate_per_s=PZEM_MAX_W / 3600, slack=2.0
+            ) is None:
                 continue  # a sample is one CRC: with a counter that cannot be, nothing of it is believed
             for value in event.measured():
                 yield Believed(t_s, value)

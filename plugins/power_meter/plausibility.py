@@ -1,17 +1,17 @@
-"""What to believe when the checksum is right but weak: Téléinfo's six bits, DSMR 2 and 3 without any CRC.
+"""What to believe when the checksum is right but weak: Téléinfo's six bits, DSMR 2 and 3 without any.
 
-The rule follows from the line itself. Of the last ``window`` frames (groups or telegrams) ``bad`` were damaged:
+The rules follow from the line itself. Of its last ``window`` frames (groups or telegrams), ``bad`` were damaged:
 
-* clean (none bad): a value is taken as it comes; where there is no checksum at all (``strict``), counters must still
-  fit their window;
-* fair (at most ``fair``): as before, but a counter must lie in the window that its last booked value and the
-  connection's greatest power allow; outside of it, three readings in a row must agree with one another;
+* clean (none): a value is taken as it comes;
+* fair (at most ``fair``), and always where there is no checksum at all (``strict``): a counter must lie in the window
+  that its last believed value and the connection's greatest power allow; a quantity must be near its last believed
+  value or near its last reading; a word or setting must be what it was, or be read twice;
 * noisy: a value is believed once it was *seen again*. A counter needs three equal readings, and what is booked is the
   one in the middle, at its own time: a counter never falls, so between two right readings of 123 456 it was 123 456.
   Anything else needs two equal readings within ``repeat_s``.
 
-Why this is enough: a damaged group with a right checksum needs two flips (p^2), a damaged one needs only one (p x 150
-bits), so a line that produces wrong values shows hundreds of bad groups first. Figures: README, "On a bad line".
+Why this is enough: a wrong value with a right checksum takes two flips in one group (p^2), a damaged group only one of
+150 (150 p). So a line that makes wrong values shows hundreds of bad groups first. Figures: README, "On a bad line".
 """
 
 from __future__ import annotations
@@ -50,24 +50,20 @@ class Outcomes:
 
 @dataclass(slots=True)
 class _Series:
-    booked: tuple[float, float] | None = None
-    """(value, time) of the last counter value that was let through."""
+    believed: tuple[Scalar, float] | None = None
+    """(value, time) of the last value that was let through."""
     seen: deque[tuple[Scalar, float]] = field(default_factory=lambda: deque(maxlen=8))
-    told_s: float = float("-inf")
-    """Time of the last value that was let through: none earlier follows it."""
 
 
 class Plausibility:
-    """``accept`` says whether to believe a value, and which time it belongs to. No clock: times come in, in seconds."""
+    """``counter``, ``quantity`` and ``word`` give the time at which the meter showed a value, or None while it is not
+    believed. No clock: times come in, in seconds, and never go back by more than the frame that is being read."""
 
     def __init__(
-        self, outcomes: Outcomes, *, fair: int, rate_per_s: float, slack: float = 1.0, strict: bool = False,
-        repeat_s: float = 20.0, hold_s: float = 900.0,
+        self, outcomes: Outcomes, *, fair: int, strict: bool = False, repeat_s: float = 20.0, hold_s: float = 900.0
     ) -> None:
         self._outcomes = outcomes
         self._fair = fair
-        self._rate_per_s = rate_per_s
-        self._slack = slack
         self._strict = strict
         self._repeat_s = repeat_s
         self._hold_s = hold_s
@@ -77,55 +73,75 @@ class Plausibility:
         """Another meter: nothing that was known of the old one holds."""
         self._series.clear()
 
-    def accept(
-        self, key: str, value: Scalar, t_s: float, *, counter: bool, slack: float | None = None
-    ) -> float | None:
-        """The time at which the meter showed ``value``, or None while it is not believed.
+    def counter(self, key: str, value: float, t_s: float, *, rate_per_s: float, slack: float) -> float | None:
+        """A register that only grows: at most by ``rate_per_s``, and by ``slack`` (its resolution) at once."""
+        series = self._see(key, value, t_s)
 
-        ``key`` names the register; a counter's ``value`` is in the unit that ``rate_per_s`` has per second, and
-        ``slack`` is what it may grow by at once (its resolution; a gas meter tells an hour in one step)."""
+        def fits(before: tuple[Scalar, float] | None, now: Scalar, t_now: float) -> bool:
+            if before is None:
+                return not self._outcomes.bad
+            grown = float(now) - float(before[0])
+            return 0 <= grown <= rate_per_s * max(0.0, t_now - before[1]) + slack
+
+        if self._free:
+            return self._believe(series, value, t_s)
+        if self._outcomes.bad <= self._fair:
+            last = list(series.seen)[-3:]
+            # Three that agree with one another: a swapped meter, a reset, the first readings of all.
+            settled = len(last) == 3 and all(fits(one, *two) for one, two in pairwise(last))
+            if fits(series.believed, value, t_s) or settled:
+                return self._believe(series, value, t_s)
+        equal = [t for v, t in series.seen if v == value]
+        return self._believe(series, value, equal[-2]) if len(equal) >= 3 else None
+
+    def quantity(self, key: str, value: float, t_s: float, *, small: float) -> float | None:
+        """A number that moves. Near is a fifth of the larger one, or ``small``."""
+        series = self._see(key, value, t_s)
+        earlier = list(series.seen)[:-1]
+
+        def near(other: Scalar) -> bool:
+            return abs(value - float(other)) <= max(small, 0.2 * max(abs(value), abs(float(other))))
+
+        if self._free:
+            return self._believe(series, value, t_s)
+        if self._outcomes.bad <= self._fair:
+            known = series.believed
+            if (known is None and not self._outcomes.bad) or (known is not None and near(known[0])) or (
+                earlier and near(earlier[-1][0])
+            ):
+                return self._believe(series, value, t_s)
+            return None
+        return self._believe(series, value, t_s) if self._again(earlier, value, t_s) else None
+
+    def word(self, key: str, value: Scalar, t_s: float) -> float | None:
+        """A text, a setting, a count: what stays as it is for long."""
+        series = self._see(key, value, t_s)
+        earlier = list(series.seen)[:-1]
+        known = series.believed
+        if self._free or (self._outcomes.bad <= self._fair and (
+            (known is None and not self._outcomes.bad) or (known is not None and known[0] == value)
+        )):
+            return self._believe(series, value, t_s)
+        return self._believe(series, value, t_s) if self._again(earlier, value, t_s) else None
+
+    @property
+    def _free(self) -> bool:
+        return not self._outcomes.bad and not self._strict
+
+    def _again(self, earlier: list[tuple[Scalar, float]], value: Scalar, t_s: float) -> bool:
+        return any(v == value and t_s - t <= self._repeat_s for v, t in earlier)
+
+    def _see(self, key: str, value: Scalar, t_s: float) -> _Series:
         series = self._series.setdefault(key, _Series())
         while series.seen and t_s - series.seen[0][1] > self._hold_s:
             series.seen.popleft()
         series.seen.append((value, t_s))
-        bad = self._outcomes.bad
-        if counter and not isinstance(value, str):
-            believed = self._counter(series, float(value), t_s, bad, self._slack if slack is None else slack)
-        elif bad <= self._fair or any(v == value and t_s - t <= self._repeat_s for v, t in list(series.seen)[:-1]):
-            believed = t_s
-        else:
-            believed = None
-        if believed is None or believed < series.told_s:
+        return series
+
+    @staticmethod
+    def _believe(series: _Series, value: Scalar, t_s: float) -> float | None:
+        """Let it through, unless something later already was."""
+        if series.believed is not None and t_s < series.believed[1]:
             return None
-        series.told_s = believed
-        return believed
-
-    def _counter(self, series: _Series, value: float, t_s: float, bad: int, slack: float) -> float | None:
-        if bad <= self._fair and (
-            (bad == 0 and not self._strict) or self._fits(series.booked, value, t_s, slack)
-            or self._settled(series, slack)
-        ):
-            series.booked = (value, t_s)
-            return t_s
-        equal = [t for v, t in series.seen if v == value]
-        if len(equal) < 3:
-            return None
-        middle = equal[-2]
-        if series.booked is None or middle >= series.booked[1]:
-            series.booked = (value, middle)
-        return middle
-
-    def _fits(self, booked: tuple[float, float] | None, value: float, t_s: float, slack: float) -> bool:
-        """Not below the last booked value, nor above what full power could have added."""
-        if booked is None:
-            return not self._outcomes.bad
-        return booked[0] <= value <= booked[0] + self._rate_per_s * max(0.0, t_s - booked[1]) + slack
-
-    def _settled(self, series: _Series, slack: float) -> bool:
-        """Three last readings that agree with one another: a swapped meter, a reset, a first reading."""
-        last = list(series.seen)[-3:]
-        if len(last) < 3:
-            return False
-        return all(
-            self._fits((float(v0), t0), float(v1), t1, slack) for (v0, t0), (v1, t1) in pairwise(last)
-        )
+        series.believed = (value, t_s)
+        return t_s

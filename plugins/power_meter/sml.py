@@ -9,7 +9,7 @@ meter encodes one entry wrongly only that entry is skipped.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from . import crc
 from .frames import Garbage
@@ -49,6 +49,8 @@ class ValueList:
     entries: tuple[Entry, ...]
     whole: bool
     skipped: int = 0
+    at: float = field(default=0.0, compare=False)
+    """What ``feed`` was told with the last byte of the list: one out of a file without an end is found late."""
 
 
 def _entry(value: Tlv) -> Entry:
@@ -105,15 +107,15 @@ def _value_list(body: Tlv, whole: bool) -> ValueList | None:
     return ValueList(server if isinstance(server, bytes) else b"", tuple(entries), whole, skipped)
 
 
-def salvage(data: bytes) -> Iterator[ValueList]:
-    """The value lists in bytes that are no whole file: every message whose own CRC is right."""
+def salvage(data: bytes) -> Iterator[tuple[ValueList, int]]:
+    """The value lists in bytes that are no whole file, and where each ends: every message whose own CRC is right."""
     at = data.find(b"\x76")
     while 0 <= at <= len(data) - MIN_MESSAGE:
         try:
             body, end = message(data, at)
             found = _value_list(body, False)
             if found is not None:
-                yield found
+                yield found, end
             at = data.find(b"\x76", end)
         except ValueError:
             at = data.find(b"\x76", at + 1)
@@ -175,9 +177,13 @@ class SmlCodec:
     def reset(self) -> None:
         self._buffer = b""
         self._scanned = 0
+        self._times: list[tuple[int, float]] = []
+        """(length of the buffer, time) after each feed that is still in it."""
 
-    def feed(self, data: bytes) -> list[ValueList | Garbage]:
+    def feed(self, data: bytes, at: float = 0.0) -> list[ValueList | Garbage]:
+        """``at``: the time of these bytes, on the caller's clock; it comes back with the lists."""
         self._buffer += data
+        self._times.append((len(self._buffer), at))
         out: list[ValueList | Garbage] = []
         while self._step(out):
             pass
@@ -185,9 +191,10 @@ class SmlCodec:
 
     def finish(self) -> list[ValueList | Garbage]:
         """What can be read of the file that the bytes end in."""
-        rest, self._buffer = self._buffer, b""
+        out: list[ValueList | Garbage] = []
+        self._salvage(self._buffer, out)
         self.reset()
-        return list(salvage(rest))
+        return out
 
     def _step(self, out: list[ValueList | Garbage]) -> bool:
         """Take one file, or the junk before it, off the buffer; False when more bytes are needed."""
@@ -226,10 +233,23 @@ class SmlCodec:
         if given not in (crc.x25(raw[:-2]), crc.kermit(raw[:-2])):
             self._junk(mark + 8, "crc", out)
             return
-        self._buffer, self._scanned = self._buffer[mark + 8 :], 0
-        out.extend(read_file(raw[8 : mark - fill].replace(ESCAPE * 2, ESCAPE)))
+        at = self._time(len(raw))
+        self._cut(len(raw))
+        for event in read_file(raw[8 : mark - fill].replace(ESCAPE * 2, ESCAPE)):
+            out.append(replace(event, at=at) if isinstance(event, ValueList) else event)
 
     def _junk(self, length: int, reason: str, out: list[ValueList | Garbage]) -> None:
-        junk, self._buffer, self._scanned = self._buffer[:length], self._buffer[length:], 0
         out.append(Garbage(reason, length))
-        out.extend(salvage(junk))
+        self._salvage(self._buffer[:length], out)
+        self._cut(length)
+
+    def _salvage(self, junk: bytes, out: list[ValueList | Garbage]) -> None:
+        out.extend(replace(found, at=self._time(end)) for found, end in salvage(junk))
+
+    def _time(self, end: int) -> float:
+        """When the byte before ``end`` of the buffer came."""
+        return next((at for length, at in self._times if length >= end), 0.0)
+
+    def _cut(self, length: int) -> None:
+        self._buffer, self._scanned = self._buffer[length:], 0
+        self._times = [(have - length, at) for have, at in self._times if have > length]
