@@ -49,6 +49,8 @@ class Retained:
         self.log: list[tuple[str, bytes, int, bool]] = []
         self.store: dict[str, bytes] = {}
         self.subscriptions: list[str] = []
+        self.fresh: list[str] = []
+        """Subscribed and not answered yet."""
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         self.log.append((topic, payload, qos, retain))
@@ -59,16 +61,20 @@ class Retained:
 
     def subscribe(self, topic: str) -> None:
         self.subscriptions.append(topic)
+        self.fresh.append(topic)
 
     def unsubscribe(self, topic: str) -> None:
         self.subscriptions.remove(topic)
 
-    def matching(self) -> list[tuple[str, bytes]]:
+    def answer(self) -> list[tuple[str, bytes]]:
+        """Retained messages for what was subscribed since the last call."""
+
         def fits(pattern: str, topic: str) -> bool:
             parts, want = topic.split("/"), pattern.split("/")
             return len(parts) == len(want) and all(w in ("+", p) for w, p in zip(want, parts, strict=True))
 
-        return [(t, p) for t, p in self.store.items() if any(fits(one, t) for one in self.subscriptions)]
+        wanted, self.fresh = self.fresh, []
+        return [(t, p) for t, p in self.store.items() if any(fits(one, t) for one in wanted)]
 
     def topics(self, since: int = 0) -> list[str]:
         return [topic for topic, *_ in self.log[since:]]
@@ -108,8 +114,8 @@ class House:
         self.deliver()
 
     def deliver(self) -> None:
-        """The broker answers the subscriptions with what it has retained."""
-        for topic, payload in self.broker.matching():
+        """The broker answers new subscriptions with what it has retained."""
+        for topic, payload in self.broker.answer():
             self.state.on_message(topic, payload, True)
 
     def after(self, seconds: float, step: float | None = None) -> int | None:
@@ -120,15 +126,16 @@ class House:
             assert due > self.clock.now_us, "tick asks for the past: uplink would spin"
             self.clock.now_us = due
             due = self.state.tick(due)
+            self.deliver()
         self.clock.now_us = end
-        return self.state.tick(end)
+        due = self.state.tick(end)
+        self.deliver()
+        return due
 
     def settled(self) -> None:
         """Connected, announced, swept."""
         self.connect()
-        self.after(6)
-        self.deliver()
-        self.after(3)
+        self.after(9)
 
     def now(self, node: str, name: str, value: object, quality: str | None = None, age_s: float = 0.0) -> None:
         t_us = self.clock.now_us - int(age_s * 1e6)
@@ -149,3 +156,13 @@ def declare(
     nodes = [NodeDeclaration(instance, instance.title(), properties)]
     nodes += [NodeDeclaration(f"{instance}-{id_}", id_.title(), props) for id_, props in (found or {}).items()]
     return PluginDeclaration(instance, f"use_{instance}", instance.title(), interval_s, tuple(nodes))
+
+
+HEATER = declare("heater", SETPOINT, ROOM)
+
+
+def heater(data_dir: Path | None = None) -> House:
+    """A house with one plugin that has said what it has; not connected yet."""
+    house = House("heater", data_dir=data_dir)
+    house.state.on_hello(HEATER, "run-1")
+    return house
