@@ -45,13 +45,15 @@ class Needs(Struct, frozen=True):
     level: Level
     token: bool
     """True when a bearer token of scope ``read`` opens it too."""
+    form: bool = True
+    """False for a POST that no browser makes and no cookie helps: it needs no form token."""
 
 
-def needs(level: Level, *, token: bool = False) -> Callable[[View], View]:
+def needs(level: Level, *, token: bool = False, form: bool = True) -> Callable[[View], View]:
     """Mark a view; nearest to the function, under the route."""
 
     def mark(view: View) -> View:
-        view.needs = Needs(level, token)  # type: ignore[attr-defined]
+        view.needs = Needs(level, token, form)  # type: ignore[attr-defined]
         return view
 
     return mark
@@ -90,7 +92,7 @@ class Gate:
         g.api = request.path.startswith(("/api/", "/metrics"))
         self._know_caller(token=rule.token if rule else False)
         if rule is not None and rule.level == "open":
-            if request.endpoint != "static" and request.method not in SAFE:
+            if request.endpoint != "static" and rule.form and request.method not in SAFE:
                 self._own_form()
             return None
         if g.caller is None:

@@ -113,9 +113,9 @@ def _of_device(device: DeviceFacts, difference: int, t: Texts, now_us: int) -> I
         told.add(problem.code)
         yield problem
     for node in device.bad_nodes:
-        problem = _of_node(node, device, t)
-        if problem is not None:
-            yield problem
+        unwell = _of_node(node, device, t)
+        if unwell is not None:
+            yield unwell
     if device.backlog and "E_NO_RECEIPT" not in told:
         yield Problem("warning", t("answers.backlog", samples=t.count(device.waiting_samples),
                                    age=t.duration(device.waiting_age_s)),

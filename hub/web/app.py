@@ -8,8 +8,9 @@ import logging
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
-from hub.web import device, fleet, login
+from hub.web import admin, api, device, fleet, login, metrics, people, series
 from hub.web.access import Gate, needs
 from hub.web.audit import Audit
 from hub.web.house import Hut
@@ -47,7 +48,16 @@ def create_app(hut: Hut) -> Flask:
 
     app.register_blueprint(fleet.blueprint(hut, parts))
     app.register_blueprint(device.blueprint(hut, parts, audit))
+    app.register_blueprint(series.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))
+    app.register_blueprint(people.blueprint(hut, gate, audit))
+    app.register_blueprint(admin.blueprint(hut, audit))
+    app.register_blueprint(api.blueprint(hut))
+    app.register_blueprint(metrics.blueprint(hut))
+    app.register_blueprint(pairing_blueprint(hut.settings))
+    for endpoint in ("pairing.hello", "pairing.sign"):
+        # a device without an account: the code proves itself to both sides, no cookie plays a part
+        needs("open", form=False)(app.view_functions[endpoint])
     _errors(app, hut)
     app.after_request(_compress)
     return app

@@ -63,7 +63,7 @@ class Streams:
         if event is not None:
             yield _event(event, reader.event_id)
         beat = time.monotonic() + self.heartbeat_s
-        while not reader.closed:
+        while True:
             keys: Changes = list(reader.wait(max(0.0, beat - time.monotonic())))
             if reader.closed:
                 return

@@ -1,0 +1,138 @@
+"""The OpenAPI 3.1 document of the read API: made from one table and the very types that are sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hub.store.reader import Chart, EventRow, LedgerRow, QuarantineRow, Sample, SeriesRow
+from hub.web.ranges import RANGES
+
+
+class NodeOut(Struct, frozen=True):
+    """A node of a device; ``values`` as published (Homie 5 text)."""
+
+    name: str
+    health: str
+    last_us: int | None
+    silent: bool
+    errors: int
+    values: dict[str, str]
+
+
+class DeviceOut(Struct, frozen=True):
+    """A device as it is now. Times are microseconds since 1970 UTC."""
+
+    id: str
+    name: str
+    state: str
+    since_us: int | None = None
+    last_us: int | None = None
+    ahead_us: int = 0
+    clock: str = ""
+    waiting_samples: int = 0
+    waiting_age_s: float = 0.0
+    ledger_difference: int = 0
+    version: str = ""
+    alerts: dict[str, str] = {}
+    nodes: dict[str, NodeOut] = {}
+
+
+class Error(Struct, frozen=True):
+    """What is wrong and what to do, in one line."""
+
+    error: str
+
+
+class Param(Struct, frozen=True):
+    name: str
+    text: str
+    schema: dict[str, Any]
+    where: str = "query"
+
+
+class Operation(Struct, frozen=True):
+    path: str
+    """As Flask writes it, below /api/v1."""
+    summary: str
+    answer: Any
+    params: tuple[Param, ...] = ()
+    missing: bool = False
+    """True when it may answer 404."""
+
+
+STRING, INTEGER = {"type": "string"}, {"type": "integer"}
+DEVICE = Param("device", "only of this device", STRING)
+SPAN = (
+    Param("range", "up to now", {"type": "string", "enum": list(RANGES)}),
+    Param("start", "ISO 8601 or microseconds since 1970 UTC, in place of range", STRING),
+    Param("end", "likewise; default now", STRING),
+)
+ID = Param("series_id", "from /series", INTEGER, "path")
+
+OPERATIONS = (
+    Operation("/openapi.json", "This document", dict[str, Any]),
+    Operation("/devices", "All devices as they are now", list[DeviceOut]),
+    Operation("/devices/<device_id>", "One device as it is now", DeviceOut,
+              (Param("device_id", "its id", STRING, "path"),), True),
+    Operation("/series", "What is stored, with the newest sample of each", list[SeriesRow], (DEVICE,)),
+    Operation("/series/<int:series_id>", "One series", SeriesRow, (ID,), True),
+    Operation("/series/<int:series_id>/chart", "Mean, minimum and maximum over a range", Chart,
+              (ID, *SPAN, Param("points", "at most this many; default 1000", INTEGER)), True),
+    Operation("/series/<int:series_id>/samples", "Samples as they came: [t_us, value, quality]", list[Sample],
+              (ID, *SPAN, Param("limit", "at most this many; default all", INTEGER),
+               Param("format", "default json", {"type": "string", "enum": ["json", "csv"]})), True),
+    Operation("/latest", "The newest sample of each series", dict[str, Sample],
+              (Param("series", "ids with commas between", STRING),)),
+    Operation("/ledger", "Both sides of the ledger, per device and epoch", list[LedgerRow], (DEVICE,)),
+    Operation("/events", "What the hub noticed, newest first", list[EventRow],
+              (DEVICE, Param("since", "ISO 8601 or microseconds", STRING), Param("limit", "default 200", INTEGER))),
+    Operation("/quarantine", "What could not be read, newest first", list[QuarantineRow],
+              (DEVICE, Param("limit", "default 100", INTEGER))),
+)
+
+
+def document(hub_name: str) -> dict[str, Any]:
+    """JSON-able."""
+    kinds = [operation.answer for operation in OPERATIONS]
+    schemas, components = msgspec.json.schema_components([*kinds, Error], ref_template="#/components/schemas/{name}")
+    error = schemas[-1]
+    paths = {}
+    for operation, schema in zip(OPERATIONS, schemas, strict=False):
+        content = {"application/json": {"schema": schema}}
+        if any(param.name == "format" for param in operation.params):
+            content["text/csv"] = {"schema": STRING}
+        answers: dict[str, Any] = {"200": {"description": "OK", "content": content}}
+        for status, text in (("400", "bad parameter"), ("401", "no session and no token"),
+                             ("404", "there is none") if operation.missing else ("", ""), ("503", "store unreadable")):
+            if status:
+                answers[status] = {"description": text, "content": {"application/json": {"schema": error}}}
+        paths[openapi_path(operation.path)] = {"get": {
+            "summary": operation.summary,
+            "operationId": operation.path.strip("/").replace("<int:", "").translate(str.maketrans("/<.", "___", ">:")),
+            "parameters": [
+                {"name": p.name, "in": p.where, "required": p.where == "path", "description": p.text,
+                 "schema": p.schema}
+                for p in operation.params
+            ],
+            "responses": answers,
+        }}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"{hub_name}: Hutkeeper read API", "version": "1",
+                 "description": "Reads only. Times are microseconds since 1970 UTC."},
+        "servers": [{"url": "/api/v1"}],
+        "security": [{"token": []}, {"session": []}],
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": "hutkeeper"},
+        }},
+    }
+
+
+def openapi_path(path: str) -> str:
+    """``/series/<int:series_id>`` -> ``/series/{series_id}``"""
+    return path.replace("<int:", "<").replace("<", "{").replace(">", "}")
