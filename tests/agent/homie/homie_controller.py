@@ -30,7 +30,13 @@ DURATION = re.compile(r"PT(?=.)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?\Z")  # "Dur
 def format_problem(datatype: str, text: Any) -> str | None:
     """What is wrong with a ``format`` ("Formats"); None when nothing is."""
     if text is None:
-        return "an enum needs a format" if datatype == "enum" else "a color needs a format" if datatype == "color" else None
+        return (
+            "an enum needs a format"
+            if datatype == "enum"
+            else "a color needs a format"
+            if datatype == "color"
+            else None
+        )
     if not isinstance(text, str) or not text:
         return f"format {text!r} is not a text"
     if datatype in ("float", "integer"):
@@ -80,7 +86,7 @@ def value_problem(prop: dict[str, Any], data: bytes) -> str | None:
             return f"{text!r} is not a number"
         if not math.isfinite(float(text)) or (datatype == "integer" and not -(2**63) <= number < 2**63):
             return f"{text!r} is beyond 64 bits"
-        low, high, *step = ([*(form or ":").split(":")])
+        low, high, *step = [*(form or ":").split(":")]
         if (low and number < Decimal(low)) or (high and number > Decimal(high)):
             return f"{text!r} is outside {form!r}"
         if step and low and (number - Decimal(low)) % Decimal(step[0]) != 0:
@@ -285,7 +291,9 @@ class Controller:
             self.broken.append(f"{message.topic}: {wrong}")
         if target and not prop.get("settable"):
             self.broken.append(f"{message.topic}: a target of a property that cannot be set")
-        if not target and prop.get("settable") and prop.get("retained", True) and key not in device.targets:
+        live = not message.retain  # retained messages of one subscription come in any order
+        commanded = prop.get("settable") and prop.get("retained", True)
+        if live and not target and commanded and key not in device.targets:
             self.broken.append(f"{message.topic}: a value before its $target, which this device uses")
         if prop.get("retained", True) is False and message.retain:
             self.broken.append(f"{message.topic}: retained, but declared as not retained")
@@ -298,7 +306,10 @@ class Controller:
             found = list(self.broken)
             if device.description is None:
                 return [*found, "no description"]
-            for key, data in {**device.values, **{f"{key}/$target": one for key, one in device.targets.items()}}.items():
+            for key, data in {
+                **device.values,
+                **{f"{key}/$target": one for key, one in device.targets.items()},
+            }.items():
                 prop = device.property(key.removesuffix("/$target"))
                 wrong = "nobody describes it" if prop is None else value_problem(prop, data)
                 if wrong:

@@ -27,7 +27,10 @@ def test_every_plugin_node_has_health_errors_and_last_update_and_a_found_node_it
     assert list(nodes["meter"]["properties"]) == ["active-power-l1-w", "health", "errors", "last-update"]
     assert list(nodes["meter-gas-1"]["properties"]) == ["volume-m3", "last-update"]
     assert nodes["meter"]["properties"]["active-power-l1-w"] == {
-        "name": "Active power L1", "datatype": "float", "unit": "W"}
+        "name": "Active power L1",
+        "datatype": "float",
+        "unit": "W",
+    }
     assert nodes["meter"]["properties"]["health"]["format"] == "ok,degraded,failed,disabled"
     assert description_problems({**tree.description(), "version": 1}) == []
     node, prop = tree.find("meter", "active-power-l1-w") or pytest.fail("not found")
@@ -37,12 +40,26 @@ def test_every_plugin_node_has_health_errors_and_last_update_and_a_found_node_it
 
 def test_the_sys_node_has_what_the_fleet_page_reads() -> None:
     names = {prop.name for prop in SYS_PROPERTIES}
-    assert names >= {"uptime_s", "outbox_batches", "outbox_samples", "outbox_oldest_age_s", "last_receipt", "ledger",
-                     "clock_quality", "version", "restart"}
+    assert names >= {
+        "uptime_s",
+        "outbox_batches",
+        "outbox_samples",
+        "outbox_oldest_age_s",
+        "last_receipt",
+        "ledger",
+        "clock_quality",
+        "version",
+        "restart",
+    }
     restart = sys_node().properties["restart"]
     assert restart.settable and restart.event and restart.options == ("agent", "host")
     assert Tree("pi-1").description()["nodes"]["sys"]["properties"]["restart"] == {
-        "name": "Restart", "datatype": "enum", "format": "agent,host", "settable": True, "retained": False}
+        "name": "Restart",
+        "datatype": "enum",
+        "format": "agent,host",
+        "settable": True,
+        "retained": False,
+    }
 
 
 def test_an_optional_property_is_left_out_until_it_is_shown() -> None:
@@ -64,8 +81,9 @@ def test_the_retained_topics_of_what_went_are_found() -> None:
     tree.remove_plugin("heater")
     gone = cleared(before, tree.retained_topics())
     assert gone[0] == "homie/5/pi-1/heater/setpoint-c/$target"
-    assert set(gone) == {f"homie/5/pi-1/heater/{one}" for one in
-                         ("setpoint-c", "setpoint-c/$target", "health", "errors", "last-update")}
+    assert set(gone) == {
+        f"homie/5/pi-1/heater/{one}" for one in ("setpoint-c", "setpoint-c/$target", "health", "errors", "last-update")
+    }
     assert list(tree.nodes) == ["sys"]
 
 
@@ -82,7 +100,10 @@ def test_the_retained_topics_of_what_went_are_found() -> None:
         (declared("h", Property(name="mode", datatype="enum", options=("a,b",))), "with a comma"),
         (declared("h", Property(name="on", datatype="boolean", options=("x",))), "false label, true label"),
         (declared("h", Property(name="x", datatype="float", minimum=2, maximum=1)), "minimum is above maximum"),
-        (declared("h", POWER, found=(NodeDeclaration("other", "Other", (POWER,)),)), "an id of this plugin is h or h-<id>"),
+        (
+            declared("h", POWER, found=(NodeDeclaration("other", "Other", (POWER,)),)),
+            "an id of this plugin is h or h-<id>",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_named_and_left_out(declaration: PluginDeclaration, says: str) -> None:

@@ -89,7 +89,9 @@ def test_payload(prop: Property, value: object, text: str) -> None:
         (DURATION, "P1Y", "bad"),
     ],
 )
-def test_what_a_controller_must_not_see_is_refused_with_its_quality(prop: Property, value: object, quality: str) -> None:
+def test_what_a_controller_must_not_see_is_refused_with_its_quality(
+    prop: Property, value: object, quality: str
+) -> None:
     with pytest.raises(BadValue) as refused:
         payload(prop, value)  # type: ignore[arg-type]
     assert refused.value.quality == quality
@@ -97,8 +99,16 @@ def test_what_a_controller_must_not_see_is_refused_with_its_quality(prop: Proper
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.floats(), st.integers(), st.text(max_size=20), st.booleans(), st.none(),
-                 st.dictionaries(st.text(max_size=3), st.floats(), max_size=3)))
+@given(
+    st.one_of(
+        st.floats(),
+        st.integers(),
+        st.text(max_size=20),
+        st.booleans(),
+        st.none(),
+        st.dictionaries(st.text(max_size=3), st.floats(), max_size=3),
+    )
+)
 def test_no_value_at_all_makes_a_payload_that_a_controller_refuses(value: object) -> None:
     for prop in (FLOAT, RANGE, INTEGER, BOOLEAN, ENUM, TEXT, JSON, TIME, DURATION):
         try:
@@ -120,11 +130,22 @@ def test_a_float_reads_back_as_itself_and_has_no_exponent(value: float) -> None:
 @pytest.mark.parametrize(
     ("prop", "data", "value"),
     [
-        (RANGE, b"20", 20.0), (RANGE, b"20.0", 20.0), (RANGE, b"2e1", 20.0), (RANGE, b"+20", 20.0), (RANGE, b"20.2", 20.0),
-        (RANGE, b"20.25", 20.5), (RANGE, b"30.1", 30.0), (INTEGER, b"0", 0), (INTEGER, b"12", 12), (BOOLEAN, b"true", True),
-        (BOOLEAN, b"false", False), (ENUM, b"Auto", "Auto"), (TEXT, b"\x00", ""), (TEXT, "é".encode(), "é"),
-        (JSON, b'{"to":"+33","text":"x"}', {"to": "+33", "text": "x"}), (TIME, b"2026-11-22T04:00:00+01:00",
-                                                                         "2026-11-22T03:00:00.000Z"),
+        (RANGE, b"20", 20.0),
+        (RANGE, b"20.0", 20.0),
+        (RANGE, b"2e1", 20.0),
+        (RANGE, b"+20", 20.0),
+        (RANGE, b"20.2", 20.0),
+        (RANGE, b"20.25", 20.5),
+        (RANGE, b"30.1", 30.0),
+        (INTEGER, b"0", 0),
+        (INTEGER, b"12", 12),
+        (BOOLEAN, b"true", True),
+        (BOOLEAN, b"false", False),
+        (ENUM, b"Auto", "Auto"),
+        (TEXT, b"\x00", ""),
+        (TEXT, "é".encode(), "é"),
+        (JSON, b'{"to":"+33","text":"x"}', {"to": "+33", "text": "x"}),
+        (TIME, b"2026-11-22T04:00:00+01:00", "2026-11-22T03:00:00.000Z"),
         (DURATION, b"PT90S", "PT90S"),
     ],
 )
@@ -135,15 +156,31 @@ def test_set(prop: Property, data: bytes, value: object) -> None:
 @pytest.mark.parametrize(
     ("prop", "data", "says"),
     [
-        (RANGE, b"31", "outside 5:30:0.5"), (RANGE, b"4.7", "outside"), (RANGE, b"nan", "not a number"),
-        (RANGE, b"1_0", "not a number"), (RANGE, b"inf", "not a number"), (RANGE, b" 20", "not a number"),
-        (RANGE, b"1e999", "outside"), (FLOAT, b"1e999", "range of a double"),
-        (INTEGER, b"1.0", "not a whole number"), (INTEGER, b"-1", "outside 0:"), (INTEGER, b"9" * 40, "not a whole"),
-        (BOOLEAN, b"True", "not true or false"), (BOOLEAN, b"1", "not true or false"), (BOOLEAN, b"motion", "not true"),
-        (ENUM, b"auto", "not one of off, Auto"), (TEXT, b"a\x00", "zero byte"), (TEXT, b"\xff", "UTF-8"),
-        (TEXT, b"x" * 5000, "at most 4096"), (JSON, b"[", "not JSON"), (JSON, b"5", "not an object"),
-        (JSON, b'{"a":NaN}', "not JSON"), (JSON, b"[" * 4000, "not JSON"), (TIME, b"2026-11-22T04:00:00", "zone"),
-        (TIME, b"0001-01-01T00:00:00+23:59", "zone"), (DURATION, b"90", "not a duration"),
+        (RANGE, b"31", "outside 5:30:0.5"),
+        (RANGE, b"4.7", "outside"),
+        (RANGE, b"nan", "not a number"),
+        (RANGE, b"1_0", "not a number"),
+        (RANGE, b"inf", "not a number"),
+        (RANGE, b" 20", "not a number"),
+        (RANGE, b"1e999", "outside"),
+        (FLOAT, b"1e999", "range of a double"),
+        (INTEGER, b"1.0", "not a whole number"),
+        (INTEGER, b"-1", "outside 0:"),
+        (INTEGER, b"9" * 40, "not a whole"),
+        (BOOLEAN, b"True", "not true or false"),
+        (BOOLEAN, b"1", "not true or false"),
+        (BOOLEAN, b"motion", "not true"),
+        (ENUM, b"auto", "not one of off, Auto"),
+        (TEXT, b"a\x00", "zero byte"),
+        (TEXT, b"\xff", "UTF-8"),
+        (TEXT, b"x" * 5000, "at most 4096"),
+        (JSON, b"[", "not JSON"),
+        (JSON, b"5", "not an object"),
+        (JSON, b'{"a":NaN}', "not JSON"),
+        (JSON, b"[" * 4000, "not JSON"),
+        (TIME, b"2026-11-22T04:00:00", "zone"),
+        (TIME, b"0001-01-01T00:00:00+23:59", "zone"),
+        (DURATION, b"90", "not a duration"),
     ],
 )
 def test_an_illegal_set_is_refused_with_what_would_be_legal(prop: Property, data: bytes, says: str) -> None:
@@ -166,8 +203,13 @@ def test_garbage_raises_our_error_and_no_other(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("prop", "text"),
     [
-        (FLOAT, None), (RANGE, "5:30:0.5"), (INTEGER, "0:"), (Property(name="x", datatype="integer", maximum=9.0), ":9"),
-        (Property(name="x", datatype="float", minimum=-1e-7), "-0.0000001:"), (ENUM, "off,Auto"), (BOOLEAN, "idle,motion"),
+        (FLOAT, None),
+        (RANGE, "5:30:0.5"),
+        (INTEGER, "0:"),
+        (Property(name="x", datatype="integer", maximum=9.0), ":9"),
+        (Property(name="x", datatype="float", minimum=-1e-7), "-0.0000001:"),
+        (ENUM, "off,Auto"),
+        (BOOLEAN, "idle,motion"),
         (Property(name="x", datatype="float", minimum=0, step=0.5), "0:"),
     ],
 )
@@ -178,7 +220,10 @@ def test_format(prop: Property, text: str | None) -> None:
 
 
 def test_times_are_exact() -> None:
-    assert utc_us(1_795_316_400_123_999) == datetime.fromtimestamp(1_795_316_400, UTC).strftime("%Y-%m-%dT%H:%M:%S") + ".123Z"
+    assert (
+        utc_us(1_795_316_400_123_999)
+        == datetime.fromtimestamp(1_795_316_400, UTC).strftime("%Y-%m-%dT%H:%M:%S") + ".123Z"
+    )
     assert duration_s("P1DT2H3M4.5S") == 86400 + 2 * 3600 + 180 + 4.5
     assert duration_s("P") is duration_s("PT") is duration_s("") is None
     assert json.loads(payload(JSON, {"t": 1.5})) == {"t": 1.5}
