@@ -56,6 +56,8 @@ class Device(Struct, frozen=True, kw_only=True):
     run_dir: Path = RUN_DIR
     inputs: tuple[str, ...] = ()
     """Properties of other devices this one needs: ``<device>/<node>/<property>``."""
+    publish_live: tuple[str, ...] = ()
+    """Own properties that other devices name in their ``inputs``: ``<node>/<property>``."""
     clock: Literal["auto", "trust"] = "auto"
     """``trust``: this machine's clock is right although nothing says so (a container)."""
 
@@ -125,8 +127,8 @@ class _Common(Struct, frozen=True, kw_only=True):
     simulate: bool = False
     interval_s: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
     process: str | None = None
-    memory_mb: Annotated[int, Meta(ge=32, le=65536)] = 512
-    hang_after_s: Annotated[float, Meta(ge=5, le=86400)] | None = None
+    memory_mb: Annotated[int, Meta(ge=64, le=65536)] = 512
+    hang_after_s: Annotated[float, Meta(ge=15, le=86400)] | None = None
 
 
 class PluginEntry(Struct, frozen=True, kw_only=True):

@@ -201,8 +201,7 @@ class Endpoint:
 
     def _look(self, now: float) -> None:
         """Tell the watchdog that the worker moves (or waits in a wait of ours)."""
-        if self.worker.ident is None or self.worker.waiting or now - self.worker.alive_at_s < 2 * TICK_S:
-            self._progress.touch()
+        self._progress.touch(now if self.worker.ident is None or self.worker.waiting else self.worker.alive_at_s)
         hung = (self.worker.is_alive() and not self.worker.waiting
                 and now - self.worker.alive_at_s > self._hang_after_s)
         if hung != self._hung:

@@ -51,7 +51,7 @@ def render(settings: Settings, plan: Plan) -> str:
             # supervisord drops the oldest event of a full buffer: 10, its default, is one restart of eight plugins
             "buffer_size": 100, "events": "PROCESS_STATE,TICK_5,REMOTE_COMMUNICATION",
             "autorestart": "true", "startretries": 1_000_000, "startsecs": 0, "stopwaitsecs": 3,
-            **_log(log, WATCHDOG, stdout=False),
+            **_log(log, WATCHDOG, stdout=False), "stdout_logfile": "NONE",
             "command": _command(settings, WATCHDOG), "environment": _environment(settings, ""),
         },
     }

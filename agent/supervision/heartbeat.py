@@ -61,23 +61,25 @@ class Heartbeat:
 
 
 class Progress:
-    """The file ``<run_dir>/progress/<instance>``: its time moves with the plugin; it says how long it may stand.
+    """The file ``<run_dir>/progress/<instance>``: its time is when the plugin last moved, in CLOCK_MONOTONIC seconds.
 
-    The watchdog compares the time with its own last look and never with a clock, so a moved clock kills nobody."""
+    That clock is one for all processes of a machine and is never set, so a moved clock kills nobody."""
 
     def __init__(self, run_dir: Path, instance: str, hang_after_s: float) -> None:
         self._path = run_dir / FOLDER / instance
         self._next = 0.0
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(f"{os.getpid()} {hang_after_s:g}\n")
+        self.touch()
 
-    def touch(self) -> None:
-        """Progress now; at most one system call a second."""
+    def touch(self, moved_at_s: float | None = None) -> None:
+        """Progress at ``moved_at_s`` (``time.monotonic()``), default now; at most one system call a second."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 1.0
+            stamp_ns = int((now if moved_at_s is None else moved_at_s) * 1e9)
             with contextlib.suppress(OSError):  # the folder is gone: supervision itself is being taken down
-                os.utime(self._path)
+                os.utime(self._path, ns=(stamp_ns, stamp_ns))
 
 
 def default_hang_after_s(interval_s: float) -> float:

@@ -28,6 +28,7 @@ UPLINK = "uplink"
 LOOK_TICKS = 12
 """Every minute the states are read instead of believed."""
 UPDATE_TIMEOUT_S = 120.0
+STILL_S = 1.5
 
 Rpc = Callable[..., Any]
 
@@ -140,12 +141,19 @@ class Watchdog:
                 found.append((str(path), 0, 0, 0))
         return found
 
+    def _still(self) -> bool:
+        """agent.toml was written a while ago, by the wall clock; when that was moved, the next tick decides."""
+        try:
+            return STILL_S < time.time() - self.config.stat().st_mtime < 3600
+        except OSError:
+            return False
+
     def _config_tick(self) -> None:
-        """A change counts once it has been still for a tick: an editor may write in two steps."""
+        """A change counts once the file has been still for a while: an editor may write in two steps."""
         now = self._signature()
         if now == self._seen:
             self._pending = None
-        elif now != self._pending:
+        elif now != self._pending and not self._still():
             self._pending = now
         else:
             self._seen, self._pending = now, None
