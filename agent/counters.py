@@ -7,10 +7,11 @@ Rules, for every property that is ``total_increasing``:
   plausible it looks alone.
 * Readings that contradict the line are held. Three in a row that fit each other are a new line: the meter was reset or
   swapped. The jump books nothing, growth since the first of the three is booked, and an event says so.
-* A line that comes back where it was left (a meter that showed 0 for a minute) is taken up again: nothing is lost.
+* A line that comes back after a standing 0 (a meter that boots for a minute) is taken up again: nothing is lost.
 * A manual reading sets the total and is an event with the difference.
 
-What is lost is the growth between the last reading before a reset or swap and the first after it; nobody can know it.
+What is lost is the growth between the last confirmed reading before a reset or swap and the first after it: nobody can
+know it.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Counter:
             booked = [Booked(int(self._pending.t_us or 0), self._high)]
             self._pending = None
             return booked + self._on_line(base, mark), []
-        if self._fits(base, mark, clock_offset_us):
+        if self._fits(base, mark, clock_offset_us) and not self._returns(mark, clock_offset_us):
             self.rejected += len(self._chain)
             self._chain = []
             return self._on_line(base, mark), []
@@ -131,6 +132,13 @@ class Counter:
         if growth <= 0:
             return growth == 0
         return growth <= self._allowed(earlier, later, clock_offset_us)
+
+    def _returns(self, mark: _Mark, clock_offset_us: int | None) -> bool:
+        """``mark`` is where the abandoned line would be by now. Only from a standing 0: a line that counts is a meter,
+        and another index near the old one is a third."""
+        if self._former is None or self._base is None or self._base.raw != 0 or mark.raw == 0:
+            return False
+        return self._fits(self._former[0], mark, clock_offset_us)
 
     def _allowed(self, earlier: _Mark, later: _Mark, clock_offset_us: int | None) -> float:
         t_us = int(later.t_us or 0)
@@ -182,7 +190,7 @@ class Counter:
         before, former = self._before, self._former
         if before is not None and first.raw < base.raw and self._fits(before, first, clock_offset_us):
             kind = "retracted"
-        elif former is not None and self._fits(former[0], first, clock_offset_us):
+        elif former is not None and self._returns(first, clock_offset_us):
             kind = "returned"
             self._offset = former[1]
             self._former = None
