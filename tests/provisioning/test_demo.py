@@ -1,0 +1,123 @@
+"""``make demo`` as a newcomer sees it: the address, the one-time code, live values in a real Chromium, Ctrl-C.
+
+The pictures go to HUTKEEPER_SHOTS (``make shots``: build/shots), else to the test's own folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.house import free_port, until
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+PASSWORD = "a long walk by the river"
+
+
+class Demo:
+    """One run of the demo, its printed lines in a file."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.out = folder.parent / f"out-{time.monotonic_ns()}"
+        with self.out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "provisioning.demo", "--port", str(port), "--dir", str(folder)],
+                cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+
+    def printed(self) -> str:
+        return self.out.read_text()
+
+    def wait_for(self, words: str) -> None:
+        until(f"{words!r} in {self.printed()!r}", lambda: words in self.printed(), 60)
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(40)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that the demo started, also what lost its parent: its folder or run directory is in the arguments."""
+        marks = (str(self.folder), f"hutkeeper-{os.getuid()}-{self.port}")
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if any(mark in line for mark in marks):
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    demo = Demo(tmp_path / "demo", free_port())
+    yield demo
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        demo.interrupt()
+    for process in demo.processes():
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def log_in_as_first_admin(page: Page, address: str, code: str) -> None:
+    page.goto(address)
+    page.fill("input[name=code]", code)
+    page.fill("input[name=name]", "anna")
+    page.fill("input[name=password]", PASSWORD)
+    page.fill("input[name=again]", PASSWORD)
+    page.click("form button")
+    page.wait_for_url(lambda url: "/login" not in url)
+
+
+def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path: Path) -> None:
+    shots = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots")
+    shots.mkdir(parents=True, exist_ok=True)
+    demo.wait_for("Hutkeeper is at")
+    address = re.search(r"http://\S+", demo.printed())
+    code = re.search(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}\b", demo.printed())
+    assert address and code, demo.printed()
+    demo.wait_for("First sample stored")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        log_in_as_first_admin(page, address.group(), code.group())
+        page.screenshot(path=shots / "demo-fleet.png")
+        page.click("a[href^='/device/']")
+        power = page.locator("[id^='v-main-meter-apparent-power']").first
+        power.wait_for()
+        before = power.inner_text()
+        assert re.search(r"\d.*VA", before)
+        page.wait_for_function("([id, old]) => document.getElementById(id).innerText !== old",
+                               arg=[power.get_attribute("id"), before], timeout=30_000)
+        assert page.locator("[id^='v-host-cpu']").first.inner_text().strip()
+        page.screenshot(path=shots / "demo-device.png", full_page=True)
+        page.goto(page.locator("a[href^='/series/']").first.evaluate("link => link.href"))
+        page.wait_for_load_state("load")
+        page.screenshot(path=shots / "demo-series.png")
+        browser.close()
+    assert not complaints
+    assert len(demo.processes()) > 5
+    assert demo.interrupt() == 0
+    assert "Everything is stopped" in demo.printed()
+    until("no process left", lambda: not demo.processes(), 10)
+
+    again = Demo(demo.folder, demo.port)
+    try:
+        again.wait_for("First sample stored")
+        assert "account that you made" in again.printed()
+    finally:
+        assert again.interrupt() == 0
+        until("no process left", lambda: not again.processes(), 10)
