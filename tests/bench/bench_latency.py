@@ -1,6 +1,6 @@
 """Sensor to page over the state plane, against a bare publish-subscribe round trip of the same run.
 
-``house_pulse`` reports CLOCK_MONOTONIC, which is one clock for all processes of a machine; a reader of the device page's
+``house_pulse`` reports CLOCK_MONOTONIC, one clock for all processes of a machine; a reader of the device page's
 event stream notes when the value arrives. The bare round trip: one paho client publishes at QoS 1 to another.
 """
 

@@ -48,7 +48,7 @@ class Demo:
         return self.process.wait(40)
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that the demo started, also what lost its parent: its folder or run directory is in the arguments."""
+        """Everything that the demo started, also orphans: its folder or run directory is in the arguments."""
         marks = (str(self.folder), f"hutkeeper-{os.getuid()}-{self.port}")
         found = []
         for process in psutil.process_iter(["cmdline"]):
