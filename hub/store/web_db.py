@@ -88,7 +88,13 @@ class WebDb:
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
         # only its owner reads hashes and addresses; made before SQLite would make it by the umask
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            owner = path.parent.stat()
+            if os.geteuid() == 0 and owner.st_uid != 0:  # `sudo hutkeeper-hub user`: the hub must still write it
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(fd)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
         self._db.row_factory = sqlite3.Row
         try:

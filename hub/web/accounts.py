@@ -54,7 +54,7 @@ class Accounts:
         # OWASP Password Storage: argon2id, 19 MiB, 2 passes, 1 lane; a Pi 3 needs a good half second for it
         self._hasher = hasher or PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._hashing = threading.Semaphore(2)  # a flood of logins must not take the memory of the hub
-        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._nobody = ""
 
     def now_us(self) -> int:
         return int(self._clock()) if callable(self._clock) else time.time_ns() // 1000
@@ -103,6 +103,8 @@ class Accounts:
         """The user, if the password is right; takes as long for a name that does not exist."""
         user = self.db.user(name)
         with self._hashing:
+            if not self._nobody:  # made when it is first needed: the console's commands need none
+                self._nobody = self._hasher.hash(secrets.token_hex(16))
             try:
                 self._hasher.verify(user.password if user else self._nobody, password[:1000])
             except (VerificationError, InvalidHashError):

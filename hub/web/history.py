@@ -63,7 +63,7 @@ class History:
             events = self.reader.events(since_us=self._now_us() - EVENTS_US)
         except StoreError as error:
             # before the first sample there is no file: nothing is wrong yet
-            missing = not self.reader.path.exists()
+            missing = type(error) is StoreError and not self.reader.path.exists()
             return Overview({}, {}, (), "" if missing else str(error))
         grave = tuple(row for row in events if row.severity in SHOWN)
         return Overview(devices, self._settled(ledger), grave, "")

@@ -10,6 +10,8 @@ import logging
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -23,7 +25,8 @@ from hub.web.accounts import Accounts
 from hub.web.app import create_app
 from hub.web.history import History
 from hub.web.house import Hut
-from hub.web.sse import MAX_STREAMS, Streams
+from hub.web.limits import LoginLimits
+from hub.web.sse import HEARTBEAT_S, MAX_STREAMS, Streams
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +36,20 @@ SEND_TIMEOUT_S = 10
 CHECK_S = 5.0
 
 
-def make_hut(settings: Settings) -> Hut:
-    """Everything but the network: nothing is started. Raises StoreError, SettingsError."""
+def make_hut(
+    settings: Settings, *, accounts: Accounts | None = None, history: History | None = None,
+    limits: LoginLimits | None = None, now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    streams: int = MAX_STREAMS, heartbeat_s: float = HEARTBEAT_S,
+) -> Hut:
+    """Everything but the network: nothing is started. What is left out is as in production.
+
+    Raises StoreError, SettingsError."""
     feed = Feed()
     tree = LiveTree(feed)
-    client = LiveClient(connection(settings), tree, feed)
     return Hut(
-        settings, accounts=Accounts(settings.web_db), tree=tree, feed=feed, client=client,
-        history=History(settings.samples_db), streams=Streams(feed),
+        settings, accounts=accounts or Accounts(settings.web_db), tree=tree, feed=feed,
+        client=LiveClient(connection(settings), tree, feed), history=history or History(settings.samples_db),
+        streams=Streams(feed, cap=streams, heartbeat_s=heartbeat_s), limits=limits, now_us=now_us,
     )
 
 

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.testing.broker import Broker, mosquitto_path
+from tests.hub.web.lab import Devices, Web
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """Each test its own: retained messages outlive a connection."""
+    if mosquitto_path() is None:
+        pytest.skip("mosquitto is not installed: apt install mosquitto")
+    with Broker(tmp_path, persistence=False) as broker:
+        yield broker
+
+
+@pytest.fixture
+def devices(broker: Broker) -> Iterator[Devices]:
+    with Devices(broker.port) as devices:
+        devices.hub_ready()
+        yield devices
+
+
+@pytest.fixture
+def web(tmp_path: Path, broker: Broker) -> Iterator[Web]:
+    """The web process with a user of each role."""
+    with Web(tmp_path, broker.port) as web:
+        web.people()
+        web.synced()
+        yield web
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    if not CHROMIUM.exists():
+        pytest.skip("chromium is not installed: apt install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
+        yield browser
+        browser.close()
