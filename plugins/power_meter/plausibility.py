@@ -8,7 +8,7 @@ The rules follow from the line itself. Of its last ``window`` frames (groups or 
   value or near its last reading; a word or setting must be what it was, or be read twice;
 * noisy: a value is believed once it was *seen again*. A counter needs three equal readings, and what is booked is the
   one in the middle, at its own time: a counter never falls, so between two right readings of 123 456 it was 123 456.
-  Anything else needs two equal readings within ``repeat_s``.
+  A word needs three within twice ``repeat_s`` (it has time), a quantity two within ``repeat_s``.
 
 Why this is enough: a wrong value with a right checksum takes two flips in one group (p^2), a damaged group only one of
 150 (150 p). So a line that makes wrong values shows hundreds of bad groups first. Figures: README, "On a bad line".
@@ -111,7 +111,8 @@ class Plausibility:
             ):
                 return self._believe(series, value, t_s)
             return None
-        return self._believe(series, value, t_s) if self._again(earlier, value, t_s) else None
+        again = self._again(earlier, value, t_s, self._repeat_s, 1)
+        return self._believe(series, value, t_s) if again else None
 
     def word(self, key: str, value: Scalar, t_s: float) -> float | None:
         """A text, a setting, a count: what stays as it is for long."""
@@ -122,14 +123,17 @@ class Plausibility:
             (known is None and not self._outcomes.bad) or (known is not None and known[0] == value)
         )):
             return self._believe(series, value, t_s)
-        return self._believe(series, value, t_s) if self._again(earlier, value, t_s) else None
+        times = 1 if self._outcomes.bad <= self._fair else 2
+        again = self._again(earlier, value, t_s, times * self._repeat_s, times)
+        return self._believe(series, value, t_s) if again else None
 
     @property
     def _free(self) -> bool:
         return not self._outcomes.bad and not self._strict
 
-    def _again(self, earlier: list[tuple[Scalar, float]], value: Scalar, t_s: float) -> bool:
-        return any(v == value and t_s - t <= self._repeat_s for v, t in earlier)
+    @staticmethod
+    def _again(earlier: list[tuple[Scalar, float]], value: Scalar, t_s: float, within_s: float, times: int) -> bool:
+        return sum(v == value and t_s - t <= within_s for v, t in earlier) >= times
 
     def _see(self, key: str, value: Scalar, t_s: float) -> _Series:
         series = self._series.setdefault(key, _Series())
