@@ -20,6 +20,7 @@ import zmq
 from agent import bus
 from agent.wire import faults, messages, topics
 from agent.wire.messages import LedgerCounts, Reported
+from hub.broker import events
 from hub.ingest import decode, status
 from hub.ingest.link import Link, Message, look
 from hub.ingest.status import Status
@@ -40,6 +41,7 @@ MAX_ITEMS = 1000
 LAG_S = 5.0
 STUCK_S = 30.0
 FULL_RETRY_S = 2.0
+BROKER_NEWS_S = 2.0
 SIGN_OF_LIFE_S = 10.0
 MAX_SMALL_BYTES = 1 << 20
 """``reported`` and ``sys/ledger``: larger than this is nothing of ours."""
@@ -60,6 +62,8 @@ class Ingest:
         self._tick_s = time.monotonic()
         self._written_s = 0.0
         self._notes: list[Item] = []
+        self._news: list[Path] = []
+        self._news_s = float("-inf")
         self._lagging = False
         self._full_since: float | None = None
 
@@ -118,6 +122,7 @@ class Ingest:
                 self._second()
                 return
             items, waited_since_s = self._gather()
+            self._broker_news()
             if self._full_since is not None:
                 self._full()
             elif items or self._notes:
@@ -166,8 +171,12 @@ class Ingest:
         try:
             done = self.writer.commit(items)
         except StoreFull as error:
+            self._news = []  # they stay where they are and are read again
             self._full_begins(error)
             return
+        for path in self._news:
+            path.unlink(missing_ok=True)
+        self._news = []
         for device, receipt in done.receipts:
             self.link.receipt(device, receipt)
         self._announce(done)
@@ -183,6 +192,17 @@ class Ingest:
             self.upkeep.step(now)
         except StoreFull as error:
             self._full_begins(error)
+
+    def _broker_news(self) -> None:
+        """What the broker's keeper left for the event log, it has no way of its own to it (E_BROKER_STATE_RESET)."""
+        if self._news or time.monotonic() - self._news_s < BROKER_NEWS_S:
+            return
+        self._news_s = time.monotonic()
+        for path, event in events.take(self.settings.hub.run_dir):
+            fault = faults.FAULTS.get(event.code)
+            log.warning(event.line)
+            self._notes.append(Noticed("hub", event.t_us, event.code, fault.severity if fault else "error", event.line))
+            self._news.append(path)
 
     def _items(self, message: Message) -> list[Item]:
         """What a message is for the store. Raises nothing: it came from outside."""

@@ -58,7 +58,7 @@ def fill(port: int) -> None:
 
 
 def test_B01_kill_9_loses_nothing_that_was_saved(keeper: Callable[..., Keeper]) -> None:
-    """Each change is saved by itself at once; Mosquitto does it just after its acknowledgement, so wait for the file."""
+    """Each change is saved by itself at once, but just after its acknowledgement: so wait for the file."""
     one = keeper()
     one.start()
     fill(one.plan.port)
