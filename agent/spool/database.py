@@ -37,7 +37,7 @@ SCHEMA = (
     """CREATE TABLE runs(instance TEXT, run TEXT, n INTEGER NOT NULL, at_s INTEGER NOT NULL,
         PRIMARY KEY(instance, run)) WITHOUT ROWID""",
     "CREATE TABLE kept(instance TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE marks(epoch INTEGER, at_s INTEGER, upto INTEGER NOT NULL,
+    """CREATE TABLE marks(epoch INTEGER, at_s INTEGER, upto INTEGER NOT NULL, total INTEGER NOT NULL,
         PRIMARY KEY(epoch, at_s)) WITHOUT ROWID""",
 )
 

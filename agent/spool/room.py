@@ -121,17 +121,34 @@ def _expire(spool: Spool, epoch: Epoch, now_s: int) -> int:
 
 
 def _purge_old(spool: Spool, epoch: Epoch, now_s: int) -> None:
-    """Receipts carry no time of their own: a mark every ten minutes says how far they went."""
+    """Receipts carry no time of their own: a mark every ten minutes says how far they went, and how many samples that
+    was. Marks outlive their rows (one a day), so that a loss of the hub's is counted exactly from there."""
     keep = now_s - spool.limits.keep_receipted_s
+    upto = epoch.settled.upto
     row = spool.db.execute("SELECT max(at_s), max(upto) FROM marks WHERE epoch=?", (epoch.id,)).fetchone()
-    if epoch.settled.upto > (row[1] or 0) and now_s - (row[0] or -MARK_S) >= MARK_S:
-        spool.db.execute("INSERT OR REPLACE INTO marks VALUES(?,?,?)", (epoch.id, now_s, epoch.settled.upto))
+    if upto > (row[1] or 0) and now_s - (row[0] if row[0] is not None else -MARK_S) >= MARK_S:
+        total = spool.db.execute("SELECT total FROM batches WHERE id<=? AND id>? ORDER BY id DESC LIMIT 1",
+                                 (row_id(epoch.id, upto), row_id(epoch.id, 0))).fetchone()
+        if total is not None:
+            spool.db.execute("INSERT OR REPLACE INTO marks VALUES(?,?,?,?)", (epoch.id, now_s, upto, total[0]))
     (upto,) = spool.db.execute("SELECT max(upto) FROM marks WHERE epoch=? AND at_s<=?", (epoch.id, keep)).fetchone()
     if upto:
-        spool.db.execute("DELETE FROM marks WHERE epoch=? AND at_s<=? AND upto<?", (epoch.id, keep, upto))
+        spool.db.execute("""DELETE FROM marks WHERE epoch=?1 AND at_s<=?2 AND at_s NOT IN
+            (SELECT max(at_s) FROM marks WHERE epoch=?1 GROUP BY at_s / 86400)""", (epoch.id, keep))
         for _ in range(64):  # bounded: a commit must not wait for a day's worth of deletions
             if not purge_receipted(spool, epoch, upto):
                 break
+
+
+def samples_before(spool: Spool, epoch: Epoch, first: int, oldest: int) -> tuple[int, int]:
+    """Numbers below ``oldest`` are no longer here, the hub lacks some from ``first`` on: ``(start, n)``, a range
+    ``start..oldest-1`` and its samples. The hub takes off what it has of that range."""
+    mark = spool.db.execute("SELECT upto, total FROM marks WHERE epoch=? AND upto<? ORDER BY upto DESC LIMIT 1",
+                            (epoch.id, first)).fetchone() or (0, 0)
+    after = spool.db.execute("SELECT total - n FROM batches WHERE id>=? AND id<? ORDER BY id LIMIT 1",
+                             (row_id(epoch.id, oldest), row_id(epoch.id + 1, 0))).fetchone()
+    end = after[0] if after is not None else epoch.produced
+    return mark[0] + 1, max(0, end - mark[1])
 
 
 def recover_space(spool: Spool) -> None:

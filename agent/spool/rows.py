@@ -17,7 +17,9 @@ OLD = "old"
 FOREIGN = "foreign"
 """Begun on another board: its rows are sent under their numbers, but no number is given in it any more."""
 DONE = "done"
-"""Everything of it is settled."""
+"""An old epoch of which everything is settled: the hub is to be told that it is over."""
+RETIRED = "retired"
+"""Over, and the hub knows."""
 
 
 def row_id(epoch_id: int, seq: int) -> int:

@@ -21,7 +21,7 @@ from agent.bus import Batch
 from agent.spool import database as db
 from agent.spool import pack, room
 from agent.spool.ranges import Ranges
-from agent.spool.rows import CURRENT, DONE, FOREIGN, Boot, Counts, Epoch, Row, checksum, row_id, split_id
+from agent.spool.rows import CURRENT, DONE, FOREIGN, OLD, RETIRED, Boot, Counts, Epoch, Row, checksum, row_id, split_id
 from agent.wire.messages import LedgerCounts
 from agent.wire.records import Body, ClockInfo, Dropped, Header, decode_body, encode_body
 
@@ -79,6 +79,10 @@ class Spool:
             with self.transaction():
                 self.boot = self._enter_boot(boot or clock.boot_id())
                 self._load_epochs(hardware or [])
+            self.runs: dict[tuple[str, str], int] = {
+                (instance, run): n for instance, run, n in self.db.execute("SELECT instance, run, n FROM runs")}
+            self.kept: dict[str, bytes] = {
+                instance: bytes(value) for instance, value in self.db.execute("SELECT instance, value FROM kept")}
             self._guess_tried()
         except BaseException:
             db.close_database(self.db, path)
@@ -203,12 +207,10 @@ class Spool:
 
     def welcome(self, instance: str, run: str) -> tuple[int, bytes | None]:
         """(highest committed batch of this run, kept state)"""
-        row = self.db.execute("SELECT value FROM kept WHERE instance=?", (instance,)).fetchone()
-        return self.committed(instance, run), row and bytes(row[0])
+        return self.committed(instance, run), self.kept.get(instance)
 
     def committed(self, instance: str, run: str) -> int:
-        row = self.db.execute("SELECT n FROM runs WHERE instance=? AND run=?", (instance, run)).fetchone()
-        return row[0] if row else 0
+        return self.runs.get((instance, run), 0)
 
     def commit(self, batches: Iterable[Batch]) -> dict[tuple[str, str], int]:
         """Store a group of batches in one transaction, each (instance, run, n) once.
@@ -235,6 +237,8 @@ class Spool:
                 room.make(self)
                 self.save()
             self.dirty = False
+            self.runs |= highest
+            self.kept |= {batch.instance: batch.kept for batch in fresh if batch.kept is not None}
         return highest
 
     def _save_run(self, instance: str, run: str, n: int, now_s: int) -> None:
@@ -252,7 +256,7 @@ class Spool:
             if body.data is None:
                 self.add_gap(self.current, self.take_number(self.current), body.n, body.reason)
             else:
-                self.insert(self.current, body.n, body.prio, self._boot_number(body.boot), body.enc, body.data)
+                self.insert(self.current, body.n, body.prio, self.boot_number(body.boot), body.enc, body.data)
 
     def take_number(self, epoch: Epoch) -> int:
         epoch.next_seq += 1
@@ -267,7 +271,7 @@ class Spool:
         epoch.waiting += 1
         return row
 
-    def _boot_number(self, boot: str) -> int:
+    def boot_number(self, boot: str) -> int:
         for known in self.boots.values():
             if known.boot == boot:
                 return known.id
@@ -276,6 +280,22 @@ class Spool:
                         (new.id, boot, None, new.quality, 0, 0, new.base_s))
         self.boots[new.id] = new
         return new.id
+
+    def adopt(self, other: Spool, theirs: Epoch, ours: Epoch, boots: dict[int, int]) -> None:
+        """Inside a transaction: copy the unsettled rows and the gaps of another spool's epoch, numbers unchanged."""
+        for row, n, prio, boot, enc, _, _, body in other.db.execute(
+                f"{ROW} WHERE id BETWEEN ? AND ?", (row_id(theirs.id, 0), row_id(theirs.id + 1, 0) - 1)):
+            seq = split_id(row)[1]
+            if seq not in theirs.settled:
+                mine, place = row_id(ours.id, seq), boots[boot]
+                self.db.execute("INSERT INTO batches VALUES(?,?,?,?,?,?,?,?,?)", (
+                    mine, n, prio, place, enc, self.now_s, theirs.produced,
+                    checksum(mine, n, prio, place, enc, body), body))
+        for first, last, n, reason, alone in other.db.execute(
+                "SELECT id, last, n, reason, alone FROM gaps WHERE id BETWEEN ? AND ?",
+                (row_id(theirs.id, 0), row_id(theirs.id + 1, 0) - 1)):
+            self.db.execute("INSERT INTO gaps VALUES(?,?,?,?,?)",
+                            (row_id(ours.id, split_id(first)[1]), last, n, reason, alone))
 
     # --- sending -----------------------------------------------------------------------------------------
 
@@ -314,9 +334,12 @@ class Spool:
             if len(rows) >= limit:
                 break
         for row in rows:
-            self.taken[row.id] = row
-            self.tried.add(row.id)
+            self.take_row(row)
         return rows
+
+    def take_row(self, row: Row) -> None:
+        """This row is in flight now."""
+        self.taken[row.id] = row
 
     def _read(self, epoch: Epoch, first: int, last: int, limit: int) -> list[Row]:
         try:
@@ -361,12 +384,62 @@ class Spool:
                 epoch.waiting -= rows
                 self.dirty = True
                 freed += [row for row in self.taken if low <= row <= high]
-                self.tried = {row for row in self.tried if not low <= row <= high}
+                self.tried -= {row for row in self.tried if low <= row <= high}
         for row_number in freed:
             del self.taken[row_number]
-        if epoch.waiting == 0 and epoch.state not in (CURRENT, DONE) and not self.has_gaps(epoch):
-            epoch.state, self.dirty = DONE, True
+        self._finish(epoch)
         return freed
+
+    def _finish(self, epoch: Epoch) -> None:
+        if epoch.state in (OLD, FOREIGN) and epoch.waiting == 0 and not self.has_gaps(epoch):
+            # A foreign one is not ours to end: the board it began on may still be writing.
+            epoch.state, self.dirty = (DONE if epoch.state == OLD else RETIRED), True
+
+    def retire_done(self) -> int:
+        """A numbered record for each old epoch that is settled: the hub may refuse it from now on."""
+        done = [epoch.id for epoch in self.epochs.values() if epoch.state == DONE]
+        for number in done:
+            enc, data = encode_body(Body(retires=self.epochs[number].epoch))
+            with self.transaction():
+                self.epochs[number].state = RETIRED
+                self.insert(self.current, 0, 3, self.boot.id, enc, data)
+                self.save()
+        return len(done)
+
+    def resync(self, epoch: Epoch, upto: int, also: Iterable[tuple[int, int]]) -> None:
+        """The hub is another one than before (restored from a backup): what it has is true, the rest is sent again.
+
+        What it lost and is no longer kept here becomes a gap, with its count from the marks of :mod:`room`."""
+        known = Ranges([(1, upto), *also])
+        with self.transaction():
+            epoch = self.epochs[epoch.id]
+            lost = [hole for first, last in epoch.settled for hole in known.holes(first, last)]
+            for first, last in lost:
+                rows, samples, low = self.db.execute(
+                    "SELECT count(*), coalesce(sum(n), 0), min(id) FROM batches WHERE id BETWEEN ? AND ?",
+                    (row_id(epoch.id, first), row_id(epoch.id, last))).fetchone()
+                epoch.receipted -= samples
+                epoch.waiting += rows
+                oldest = split_id(low)[1] if low is not None else last + 1
+                if oldest > first and epoch.state != FOREIGN:
+                    start, n = room.samples_before(self, epoch, first, oldest)
+                    self.note_gap(epoch, start, oldest - 1, n, "hub_restored")
+            for first, last in lost:
+                epoch.settled.remove(first, last)
+            for first, last in known:
+                self.settle(epoch, [(first, last)])
+            self.purged.clear()
+            self.save()
+        self.dirty = False
+
+    def meta(self, key: str) -> str | None:
+        row = self.db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        if self.meta(key) != value:
+            with self.transaction():
+                self.db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
     # --- what will never come -----------------------------------------------------------------------------
 

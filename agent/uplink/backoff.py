@@ -1,0 +1,28 @@
+"""When to connect again: full jitter, so that a fleet that lost its broker does not come back as one. Pure."""
+
+from __future__ import annotations
+
+import random
+
+CAP_S = 300.0
+STABLE_S = 30.0
+FIRST_S = 1.0
+
+
+class Backoff:
+    """Waits of 0..min(300, 2^n) s, the first one too; only a connection of 30 s makes n small again (B06, B08)."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._rng = rng or random.SystemRandom()
+        self.failures = 0
+
+    def wait_s(self) -> float:
+        """How long to wait before the next try; each call counts as a try."""
+        ceiling = min(CAP_S, FIRST_S * 2.0 ** min(self.failures, 16))
+        self.failures += 1
+        return self._rng.uniform(0.0, ceiling)
+
+    def connected_for(self, seconds: float) -> None:
+        """A connection has lasted this long."""
+        if seconds >= STABLE_S:
+            self.failures = 0

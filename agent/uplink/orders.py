@@ -1,0 +1,118 @@
+"""What uplink itself carries out: the requests of the hub, and the command ``sys/restart``."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from agent import bus
+from agent.clock import boottime_us
+from agent.settings import Settings
+from agent.uplink.requests import Handler, Refused
+
+if TYPE_CHECKING:
+    from agent.uplink.service import Uplink
+
+log = logging.getLogger(__name__)
+
+MAX_LINES = 500
+RESTART_S = 2.0
+"""Time for the answer to leave before the restart."""
+
+
+class Orders:
+    """Handlers for :class:`agent.uplink.requests.Requests` and for commands to the node ``sys``."""
+
+    def __init__(self, loaded: Settings, uplink: Uplink) -> None:
+        self._settings = loaded
+        self._uplink = uplink
+        self.restart_at_s: float | None = None
+        self._restart_what = ""
+
+    def handlers(self) -> dict[str, Handler]:
+        return {"log_tail": self._log_tail, "restart": self._restart, "self_test": self._self_test,
+                "ledger": self._ledger}
+
+    def command(self, command: bus.Command) -> bus.Answer:
+        """``homie/5/<device>/sys/restart/set``."""
+        if command.property != "restart":
+            return bus.Answer("sys", command.id, False, f"sys has no command {command.property}")
+        try:
+            self._restart({"what": command.value})
+        except Refused as error:
+            return bus.Answer("sys", command.id, False, str(error))
+        return bus.Answer("sys", command.id, True, f"{command.value} restarts", command.value)
+
+    def address(self) -> str:
+        return self._uplink.link.address()
+
+    # --- handlers -----------------------------------------------------------------------------------------
+
+    def _log_tail(self, args: dict[str, Any]) -> Any:
+        """``{"lines": 100, "instance": "uplink"}`` -> newest lines last. Plugins log through supervisord's files."""
+        lines = args.get("lines", 100)
+        if not isinstance(lines, int) or not 1 <= lines <= MAX_LINES:
+            raise Refused(f"lines: expected 1..{MAX_LINES}")
+        instance = args.get("instance", "uplink")
+        if instance != "uplink":
+            return {"instance": instance, "lines": self._plugin_tail(str(instance), lines)}
+        handler = self._uplink.log_tail
+        return {"instance": "uplink", "lines": list(handler.tail)[-lines:] if handler is not None else []}
+
+    def _plugin_tail(self, instance: str, lines: int) -> list[str]:
+        from agent.supervision import conf, rpc
+
+        if instance not in self._settings.plugins:
+            raise Refused(f"no plugin {instance[:60]!r}, known are {', '.join(sorted(self._settings.plugins))}, uplink")
+        try:
+            text, _, _ = rpc.call(self._settings.device.run_dir / conf.SOCKET, "supervisor.tailProcessStderrLog",
+                                  f"plugin-{instance}", 0, 60_000, timeout_s=3.0)
+        except rpc.RpcFailed as error:
+            raise Refused(f"its log cannot be read: {error}") from None
+        return str(text).splitlines()[-lines:]
+
+    def _restart(self, args: dict[str, Any]) -> Any:
+        what = args.get("what", "agent")
+        if what not in ("agent", "host"):
+            raise Refused("what: expected agent or host")
+        if self.restart_at_s is None:
+            self.restart_at_s, self._restart_what = time.monotonic() + RESTART_S, what
+            log.warning("%s is restarted on request", what)
+        return {"restarts": self._restart_what, "in_s": RESTART_S}
+
+    def _self_test(self, args: dict[str, Any]) -> Any:
+        """Numbers that were measured now: a real commit to the spool's disk, and the state of everything else."""
+        began = time.monotonic()
+        self._uplink.spool.record()
+        commit_s = time.monotonic() - began
+        return {"spool_commit_s": round(commit_s, 4), **self._uplink.as_status(boottime_us())}
+
+    def _ledger(self, args: dict[str, Any]) -> Any:
+        spool = self._uplink.spool
+        return [spool.ledger(epoch) for epoch in spool.epochs.values()]
+
+    # --- carrying out ---------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Do the restart that was ordered."""
+        if self.restart_at_s is None or now_s < self.restart_at_s:
+            return
+        self.restart_at_s = None
+        try:
+            if self._restart_what == "host":
+                done = subprocess.run(["systemctl", "reboot"], capture_output=True, text=True, timeout=10)
+                if done.returncode != 0:
+                    log.error("the host was not restarted: %s", done.stderr.strip()[:300])
+            else:
+                from agent.supervision import conf, rpc
+
+                rpc.call(self._settings.device.run_dir / conf.SOCKET, "supervisor.restart", timeout_s=3.0)
+        except Exception as error:
+            log.error("the %s was not restarted: %s", self._restart_what, error)
+            if self._restart_what == "agent":
+                self._uplink.exit_code = 1  # without supervisord: end, and whoever started this starts it again
+                self._uplink.stop()
+
+

@@ -1,0 +1,389 @@
+"""The process itself: one poll loop over the local bus, the MQTT socket and a wake-up pipe; all logic on one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sqlite3
+import time
+from typing import Any
+
+import msgspec
+import zmq
+
+from agent import __version__, bus, settings
+from agent.clock import ClockState, SystemClock, boottime_us
+from agent.discovery import DeviceInfo
+from agent.settings import Settings, SettingsError
+from agent.spool import database, room
+from agent.spool.keeper import Keeper
+from agent.spool.spool import Damaged, Limits, Spool
+from agent.supervision.heartbeat import Heartbeat
+from agent.uplink import state as state_plane
+from agent.uplink.drain import Drain
+from agent.uplink.faultbook import Faultbook
+from agent.uplink.link import TAKEN_OVER, Link, Lost, Message
+from agent.uplink.live import LiveLane
+from agent.uplink.logs import JsonLines
+from agent.uplink.orders import Orders
+from agent.uplink.plugins import Plugins
+from agent.uplink.report import StatusFile
+from agent.uplink.requests import Requests
+from agent.wire import faults, messages, topics
+from agent.wire.messages import Reported
+from agent.wire.records import Body
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+IDLE_TICK_S = 2.0
+AGE_EVERY_S = 60.0
+FLUSH_S = 5.0
+CLOCK_S = 5.0
+SYS_S = 2.0
+SYS_AT_LEAST_S = 30.0
+DOWN_AFTER_S = 20.0
+STOP_S = 3.0
+TAKEOVERS_PER_MIN = 3
+
+
+class Uplink:
+    """:meth:`run` returns the exit code: 0 after SIGTERM, 1 when the process has to be started anew."""
+
+    def __init__(self, loaded: Settings, handler: JsonLines | None = None) -> None:
+        self.settings = loaded
+        self.log_tail = handler
+        device = loaded.device
+        device.data_dir.mkdir(parents=True, exist_ok=True)
+        device.run_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = bus.lock(device.run_dir, "uplink")
+        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.stopping = False
+        self.exit_code = 0
+        self.reload_wanted = False
+        self.clock = ClockState(device.clock)
+        self.book = Faultbook(self.clock.wall_us, lambda alert: self.state.on_alert(alert))
+        limits = Limits(loaded.spool.max_bytes, loaded.spool.max_age_days * 86400, loaded.spool.keep_receipted_h * 3600)
+        self.keeper = Keeper(device.data_dir / "spool.db", limits, hardware=database.hardware_ids(),
+                            fault=self.book.fault, clear=self.book.clear)
+        self.link = Link(loaded.mqtt, device.id, state_plane.will(device.id), self.wake)
+        self.state = state_plane.State(
+            DeviceInfo(id=device.id, name=device.name, version=__version__, suggested_area=device.suggested_area),
+            self.link, self._send_command, SystemClock(self.clock), instances=self._instances(loaded),
+            data_dir=device.data_dir)
+        self.keeper.open()
+        self.drain = Drain(self.keeper, self.link, self.clock, device.id, fault=self.book.fault, clear=self.book.clear)
+        self.context: zmq.Context[Any] = zmq.Context(io_threads=1)
+        self.lane, self.fan = bus.bind(self.context, device.run_dir)
+        self.live = LiveLane(device.id, device.publish_live, device.inputs,
+                             publish=lambda topic, payload: self.link.publish(topic, payload, qos=0, retain=False),
+                             fan_out=lambda topic, message: self.plugins.fan_out(topic, message),
+                             wall_us=self.clock.wall_us)
+        self.plugins = Plugins(self.lane, self.fan, self.keeper, self.state, commit_s=loaded.spool.commit_s,
+                               commit_rows=loaded.spool.commit_rows, on_answer=self.state.on_answer,
+                               on_now=lambda now: self.live.on_now(now, boottime_us()))
+        self.orders = Orders(loaded, self)
+        self.requests = Requests(device.id, self.orders.handlers(),
+                                 publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
+                                 wall_us=self.clock.wall_us, term=lambda: self.drain.highest_term)
+        self.link.on_connect = self._on_connect
+        self.link.on_lost = self._on_lost
+        self.link.on_message = self._on_message
+        self.link.on_sent = lambda token, code: self.drain.on_sent(token, code, time.monotonic())
+        self.status = StatusFile(device.run_dir)
+        self._takeovers: list[float] = []
+        self._reported = b""
+        self._sys: dict[str, Any] = {}
+        self._sys_at_s = self._sys_full_s = float("-inf")
+        self._due = dict.fromkeys(("tick", "age", "clock", "flush"), 0.0)
+        self._began_s = time.monotonic()
+
+    @staticmethod
+    def _instances(loaded: Settings) -> list[str]:
+        return [name for name, entry in loaded.plugins.items() if entry.enabled]
+
+    @property
+    def spool(self) -> Spool:
+        return self.keeper.spool
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """From any thread or signal handler."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_w, b"w")
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.wake()
+
+    def run(self) -> int:
+        heartbeat = Heartbeat()
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        signal.signal(signal.SIGHUP, lambda *_: self._want_reload())
+        heartbeat.start()
+        if database.has_wal_reset_bug():
+            log.info("%s", faults.line("W_SQLITE_VERSION", version=sqlite3.sqlite_version))
+        log.info("uplink %s of %s started, spool %s with %d batches", __version__, self.settings.device.id,
+                 self.spool.current.epoch, self.spool.counts().batches)
+        try:
+            self._loop(heartbeat)
+        finally:
+            heartbeat.stop()
+            self._end()
+        return self.exit_code
+
+    def _want_reload(self) -> None:
+        self.reload_wanted = True
+        self.wake()
+
+    def _loop(self, heartbeat: Heartbeat) -> None:
+        poller = zmq.Poller()
+        poller.register(self.lane, zmq.POLLIN)
+        poller.register(self._wake_r, zmq.POLLIN)
+        fd: int | None = None
+        flags = 0
+        while not self.stopping:
+            now_s = time.monotonic()
+            new_fd = self.link.fileno()
+            new_flags = zmq.POLLIN | (zmq.POLLOUT if self.link.want_write() else 0)
+            if (new_fd, new_flags) != (fd, flags):
+                if fd is not None and fd != new_fd:
+                    poller.unregister(fd)
+                if new_fd is not None:
+                    poller.register(new_fd, new_flags)
+                fd, flags = new_fd, new_flags
+            timeout_s = 0.0 if self.link.pending() else max(0.0, self._due_s(now_s) - now_s)
+            ready = dict(poller.poll(min(10_000, int(timeout_s * 1000 + 0.999))))
+            now_s = time.monotonic()
+            if self._wake_r in ready:
+                with contextlib.suppress(OSError):
+                    os.read(self._wake_r, 4096)
+            event = ready.get(fd, 0) if fd is not None else 0
+            try:
+                if self.lane in ready:
+                    self.plugins.receive(now_s)
+                self.link.step(now_s, readable=bool(event & ~zmq.POLLOUT), writable=bool(event & zmq.POLLOUT))
+                if self.plugins.due_s is not None and now_s >= self.plugins.due_s:
+                    self.plugins.commit()
+                self._ticks(now_s)
+                self.drain.pump(now_s)
+            except (sqlite3.Error, Damaged) as error:
+                # Whatever was begun is rolled back; a group that was to be committed is still held and comes again.
+                self.keeper.failed(error)
+                self.drain.spool_changed(now_s)
+            heartbeat.beat()
+
+    def _due_s(self, now_s: float) -> float:
+        """When there is something to do although nothing comes."""
+        due = [self._due["tick"], self.link.due_s(now_s)]
+        if self.plugins.due_s is not None:
+            due.append(self.plugins.due_s)
+        if self._state_due_us is not None:
+            due.append(now_s + (self._state_due_us - boottime_us()) / 1e6)
+        return min(due)
+
+    _state_due_us: int | None = None
+
+    def _ticks(self, now_s: float) -> None:
+        now_us = boottime_us()
+        self._state_due_us = self.state.tick(now_us)
+        if now_s < self._due["tick"]:
+            return
+        busy = self.drain.flights or self.plugins.due_s is not None or self.plugins.known
+        self._due["tick"] = now_s + (TICK_S if busy else IDLE_TICK_S)
+        if self.reload_wanted:
+            self.reload_wanted = False
+            self._reload()
+        self.drain.tick(now_s)
+        self.plugins.watch(now_s)
+        if now_s >= self._due["clock"]:
+            self._due["clock"] = now_s + CLOCK_S
+            self._look_at_clock(now_us)
+        if now_s >= self._due["age"]:
+            self._due["age"] = now_s + AGE_EVERY_S
+            room.age_out(self.spool)
+        if now_s >= self._due["flush"]:
+            self._due["flush"] = now_s + FLUSH_S
+            self.spool.flush()
+        if self.keeper.tick(now_s):
+            self.drain.spool_changed(now_s)
+        self.orders.tick(now_s)
+        if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
+            self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
+        self._report(now_s, now_us)
+
+    def _look_at_clock(self, now_us: int) -> None:
+        info = self.clock.offset()
+        if self.spool.set_clock(info):
+            self.spool.record(Body())  # the offset arrives although no sample may follow
+        if info.offset_us is None and now_us - self.spool.boot.first_us > 60_000_000:
+            self.book.fault("W_CLOCK_UNSYNCED", "clock-unsynced")
+        elif info.offset_us is not None:
+            self.book.clear("clock-unsynced")
+
+    def _reload(self) -> None:
+        """SIGHUP: agent.toml was changed and the processes of plugins are already dealt with."""
+        try:
+            fresh = settings.load(self.settings.path)
+        except SettingsError as error:
+            self.book.fault("E_CONFIG", "config", error=str(error))
+            return
+        self.book.clear("config")
+        self.settings = fresh
+        instances = self._instances(fresh)
+        gone = self.plugins.keep_only([*instances, "sys"])
+        self.state.on_plugins(instances)
+        self.live.wanted, before = frozenset(fresh.device.publish_live), self.live.subscriptions()
+        self.live.inputs = frozenset(fresh.device.inputs)
+        for topic in set(self.live.subscriptions()) - set(before):
+            self.link.subscribe(topic)
+        self._publish_reported()
+        log.info("agent.toml was read again%s", f", gone are {', '.join(gone)}" if gone else "")
+
+    def _end(self) -> None:
+        """Commit what came, say ``disconnected``, close. Also after an error, as far as it goes."""
+        steps = (lambda: self.plugins.receive(time.monotonic()), self.plugins.commit, self.state.stop,
+                 lambda: self.link.stop(STOP_S), lambda: self.spool.flush(),
+                 lambda: self._report(time.monotonic(), boottime_us(), force=True), lambda: self.spool.close())
+        for step in steps:
+            try:
+                step()
+            except Exception as error:
+                log.error("at the end: %s: %s", type(error).__name__, error)
+        self.lane.close(0)
+        self.fan.close(0)
+        self.context.term()
+        os.close(self._lock)
+
+    # --- MQTT ---------------------------------------------------------------------------------------------
+
+    def _on_connect(self) -> None:
+        log.info("connected to %s", self.link.where)
+        for alert in ("broker-down", "broker-stall"):
+            self.book.clear(alert)
+        self.drain.on_connect()
+        for topic in (*self.requests.subscriptions(), *self.live.subscriptions()):
+            self.link.subscribe(topic)
+        self.state.on_connect()
+        self._publish_reported(again=True)
+        self._sys.clear()  # the broker may have lost what it kept
+        self._sys_at_s = float("-inf")
+
+    def _on_lost(self, lost: Lost) -> None:
+        self.drain.on_lost(lost)
+        self.state.on_disconnect()
+        if lost.silent:
+            self.book.fault("E_BROKER_STALL", "broker-stall", where=self.link.where)
+        if lost.was_connected:
+            log.warning("connection to %s lost: %s", self.link.where, lost.reason)
+        else:
+            log.warning("no connection to %s: %s", self.link.where, lost.reason)
+        if lost.code == TAKEN_OVER:
+            self._taken_over()
+
+    def _taken_over(self) -> None:
+        """Somebody else connected under our id. Now and then it is our own ghost; again and again it is a twin."""
+        now_s = time.monotonic()
+        self._takeovers = [at for at in self._takeovers if now_s - at < 60.0] + [now_s]
+        if len(self._takeovers) > TAKEOVERS_PER_MIN:
+            self.book.fault("E_DUP_CLIENT_ID", "dup-client-id", device=self.settings.device.id,
+                            addresses=f"this one is {self.orders.address() or os.uname().nodename}")
+
+    def _on_message(self, message: Message) -> None:
+        now_s = time.monotonic()
+        handled = (self.drain.on_message(message.topic, message.payload, now_s)
+                   or self.requests.on_message(message.topic, message.payload, message.retained)
+                   or self.live.on_message(message.topic, message.payload, message.retained)
+                   or self.state.on_message(message.topic, message.payload, message.retained))
+        if not handled:
+            log.info("a message nobody asked for on %s", message.topic[:200])
+
+    def _publish_reported(self, again: bool = False) -> None:
+        device = self.settings.device
+        payload = messages.encode(Reported(device.name or device.id, __version__, {
+            name: known.declaration for name, known in sorted(self.plugins.known.items())}))
+        if self.link.connected and (again or payload != self._reported):
+            self._reported = payload
+            self.link.publish(topics.reported(device.id), payload, qos=1, retain=True)
+
+    def _send_command(self, instance: str, command: bus.Command) -> bool:
+        if instance == "sys":
+            self.state_answer(self.orders.command(command))
+            return True
+        return self.plugins.send_command(instance, command)
+
+    def state_answer(self, answer: bus.Answer) -> None:
+        self.state.on_answer(answer)
+
+    # --- what is said of it -------------------------------------------------------------------------------
+
+    def _report(self, now_s: float, now_us: int, force: bool = False) -> None:
+        self._publish_reported()
+        if now_s - self._sys_at_s >= SYS_S and self.link.connected:
+            self._sys_at_s = now_s
+            self._say_sys(now_s, now_us)
+        if now_s >= self.status.due_s() or force:
+            self.status.write(self.as_status(now_us, running=not force), now_s, force=force,
+                              steady=("uptime_s", "link_s", "clock"))
+
+    def _say_sys(self, now_s: float, now_us: int) -> None:
+        counts = self.spool.counts()
+        info = self.clock.offset()
+        values: dict[str, Any] = {
+            "outbox_batches": counts.batches, "outbox_samples": counts.samples,
+            "outbox_oldest_age_s": float(round(counts.oldest_age_s or 0.0)),
+            "ledger": msgspec.to_builtins(self.spool.ledger()), "clock_quality": info.quality,
+            "version": __version__, "address": self.orders.address(),
+        }
+        if self.drain.last_receipt_us is not None and (at := self.clock.wall_us(self.drain.last_receipt_us)):
+            # to the minute while all is well: a publish per receipt would double the traffic of a quiet device
+            values["last_receipt"] = settings_time(at // 60_000_000 * 60_000_000 if counts.batches == 0 else at)
+        if info.offset_us is not None:
+            values["clock_offset_ms"] = round(self.clock.skew_us() / 1000, 0)
+        full = now_s - self._sys_full_s >= SYS_AT_LEAST_S
+        if full:
+            self._sys_full_s = now_s
+            values["uptime_s"] = now_us // 1_000_000
+        changed = {key: value for key, value in values.items() if self._sys.get(key) != value}
+        self._sys |= changed
+        if changed or full:
+            self.state.on_now(bus.Now("sys", [("sys", key, value, now_us, None)
+                                              for key, value in (values if full else changed).items()]))
+
+    def as_status(self, now_us: int, running: bool = True) -> dict[str, Any]:
+        """For ``hutkeeper-agent status`` and the request ``self_test``."""
+        counts = self.spool.counts()
+        info = self.clock.offset()
+        receipt_us = self.drain.last_receipt_us
+        return {
+            "device": self.settings.device.id,
+            "pid": os.getpid(),
+            "running": running,
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._began_s),
+            "ledger": msgspec.to_builtins(self.spool.ledger()),
+            "ledgers": [msgspec.to_builtins(self.spool.ledger(epoch)) for epoch in self.spool.epochs.values()],
+            "spool": {"batches": counts.batches, "samples": counts.samples, "oldest_age_s": counts.oldest_age_s,
+                      "bytes": counts.bytes, "on_disk": self.keeper.on_disk},
+            "link": {"state": "connected" if self.link.connected else "down", "where": self.link.where,
+                     "tries": self.link.tries, "address": self.orders.address(),
+                     "hub": self.drain.hub.state if self.drain.hub else "unknown",
+                     "last_receipt_age_s": None if receipt_us is None else round((now_us - receipt_us) / 1e6)},
+            "clock": {"quality": info.quality, "offset_us": info.offset_us, "steps": self.clock.steps},
+            "plugins": {name: {"state": known.health.state if known.health else "ok",
+                               "reason": known.health.reason if known.health else "",
+                               "errors": known.health.errors if known.health else 0,
+                               "dropped": known.health.dropped if known.health else 0}
+                        for name, known in sorted(self.plugins.known.items())},
+            "faults": dict(self.book.standing),
+        }
+
+
+def settings_time(wall_us: int) -> str:
+    """ISO 8601 UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall_us / 1e6))
