@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NoReturn
 
 import click
 
@@ -72,9 +73,13 @@ def main() -> None:
     except StoreError as error:
         fail(str(error), 1)
     except click.ClickException as error:
-        usage = isinstance(error, click.UsageError)
-        where = f" ({error.ctx.command_path} --help)" if usage and error.ctx is not None else ""
-        fail(f"{error.format_message()}{where}", 2 if usage else 1)
+        if not isinstance(error, click.UsageError):
+            fail(error.format_message(), 1)
+        if type(error).__name__ == "NoArgsIsHelpError":  # click >= 8.2: the message is the whole help
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        where = f" ({error.ctx.command_path} --help)" if error.ctx is not None else ""
+        fail(f"{error.format_message()}{where}", 2)
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.exceptions.Exit as ended:
@@ -84,7 +89,7 @@ def main() -> None:
         sys.exit(0)
 
 
-def fail(text: str, code: int) -> None:
+def fail(text: str, code: int) -> NoReturn:
     """One line on stderr, and out."""
     click.echo(" ".join(text.splitlines()), err=True)
     sys.exit(code)

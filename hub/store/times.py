@@ -41,9 +41,13 @@ def place(clock: ClockInfo, known_us: int | None, guess_us: int | None, received
         return Placed(clock.offset_us, True)
     if known_us is not None:
         return Placed(known_us, True)
-    # Nothing is newer than its arrival; the time of sending makes that exact, a backlog without it does not.
+    # Nothing is newer than its arrival, and a running boot says when it sent: exact but for the way's delay.
     bound = received_us - max(newest_us, clock.sent_us if clock.sent_us is not None else newest_us)
-    if guess_us is not None:
-        return Placed(min(guess_us, bound), False)
     after_earlier = earlier_end_us + 1 - oldest_us
-    return Placed(after_earlier if bound < after_earlier <= received_us - newest_us else bound, False)
+    if guess_us is None and earlier_end_us and after_earlier <= received_us - newest_us and (
+        clock.sent_us is None or bound < after_earlier
+    ):
+        # The backlog of a boot that is over: right behind the one before is the one place that keeps its order and
+        # can never be in the future.
+        return Placed(after_earlier, False)
+    return Placed(bound if guess_us is None else min(guess_us, bound), False)
