@@ -80,11 +80,11 @@ class Replay:
                 return
             except RetryLater as error:
                 if not self.source.over:
-                    self._log.warning("%s", error)
+                    self._log.warning(str(error))
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
-                self._log.error("bug: %s: %s (%s:%s)", type(error).__name__, error, Path(where.filename).name,
-                                where.lineno)
+                place_in_code = f"{Path(where.filename).name}:{where.lineno}"
+                self._log.error(f"bug: {type(error).__name__}: {error} ({place_in_code})")
                 self._plugin = self.kind(self._config)
             yield from self._flush()
             attempt += 1

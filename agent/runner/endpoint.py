@@ -23,6 +23,8 @@ from agent.supervision.heartbeat import Progress
 from agent.wire.messages import PluginDeclaration
 
 HELLO_S = 1.0
+HELLO_FIRST_S = 0.02
+"""The first ones come quickly: a connection takes milliseconds."""
 START_WAIT_S = 10.0
 """How long a plugin waits for its kept state before it starts without ``uplink``."""
 NOW_S = 0.05
@@ -59,6 +61,7 @@ class Endpoint:
         self._began_s = now
         self._welcomed = False
         self._hello_at_s = now
+        self._hello_wait_s = HELLO_FIRST_S
         self._health_at_s = now
         self._tick_at_s = now
         self._now_at_s = now
@@ -111,7 +114,8 @@ class Endpoint:
             self._drain(now)
         if not self._welcomed:
             if now >= self._hello_at_s:
-                self._hello_at_s = now + HELLO_S
+                self._hello_wait_s = min(HELLO_S, self._hello_wait_s * 2)
+                self._hello_at_s = now + self._hello_wait_s
                 self._hello()
             if not self.worker.is_alive() and self.worker.ident is None and now - self._began_s >= START_WAIT_S:
                 self.log.warning("uplink does not answer: started without it, readings wait in memory")
@@ -225,7 +229,7 @@ class Endpoint:
                 self._command(message)
             elif isinstance(message, bus.Again):
                 self._welcomed = False
-                self._hello_at_s = 0.0
+                self._hello_at_s, self._hello_wait_s = 0.0, HELLO_FIRST_S
             elif message.run != self.run:
                 continue  # meant for our predecessor
             elif isinstance(message, bus.Ack):
@@ -331,7 +335,7 @@ class Endpoint:
                 self._take(self._intake.accept(item.what, item.t_us, offset), now)
             except Exception as error:  # a value of a kind nobody thought of must not end the process
                 self.worker.errors += 1
-                self.log.error("%s: reading left out: %s: %s", item.what.property, type(error).__name__, error)
+                self.log.error(f"{item.what.property}: reading left out: {type(error).__name__}: %s", error)
             self._last_reading_us = item.t_us
         elif isinstance(item.what, Node):
             self._intake.add_node(item.what)
@@ -350,7 +354,7 @@ class Endpoint:
         for sample, node, prop in accepted:
             self._outbox.add(sample, now)
             if prop.name == COUNTER_EVENT.name:
-                self.log.warning("%s: counter event %s", node, sample.value)
+                self.log.warning(f"{node}: counter event %s", sample.value)
             value = (node, prop.name, sample.value, sample.t_us, sample.quality)
             if prop.event:
                 self._momentary.append(value)

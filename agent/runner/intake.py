@@ -166,10 +166,10 @@ class Intake:
         if reason is not None:
             if reason == "not_finite":
                 self.errors += 1
-                self._problem("W_VALUE_NOT_FINITE %s gave %s", series.name, why)
+                self._problem(f"W_VALUE_NOT_FINITE {series.name} gave %s", why)
             elif reason == "out_of_range":
                 self.errors += 1
-                self._problem("%s: %s", series.name, why)
+                self._problem(f"{series.name}: %s", why)
             else:
                 self._fault(series, why)
             return value, reason
@@ -183,7 +183,7 @@ class Intake:
     def _tell(self, text: str) -> None:
         if text not in self._told and len(self._told) < 1000:
             self._told.add(text)
-            self._problem("%s", text)
+            self._problem(text)
 
     # --- kept state -------------------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ class Process:
 
     def _wake_for(self, instance: str) -> None:
         for endpoint in self.endpoints:
-            if endpoint.instance == instance and endpoint.wants_wake:
+            if endpoint.instance == instance and (endpoint.wants_wake or endpoint.worker.over):
                 self._wake()
 
     # --- the loop ---------------------------------------------------------------------------------------------

@@ -104,6 +104,11 @@ class Worker(threading.Thread):
         self._last_kept = b""
         self._bugs: dict[str, int] = {}
 
+    @property
+    def over(self) -> bool:
+        """It ended without being stopped."""
+        return self.refused is not None or self.broken is not None
+
     # --- called by the bus side -------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -152,6 +157,7 @@ class Worker(threading.Thread):
         try:
             while self._commands and not self.stopping:
                 self._put(self._carry_out(self._commands.popleft()))
+                self.keep()
         finally:
             self._serving = False
 
@@ -269,7 +275,8 @@ class Worker(threading.Thread):
                     return
                 delay_s = MAX_DELAY_S
                 self._bug("run", error)
-                self._failed(f"{type(error).__name__}: {error}")
+                self._failing = f"{type(error).__name__}: {error}"
+                self._show()
                 self._renew()
             if time.monotonic() - began >= STEADY_S:
                 self._attempt = 0
@@ -285,7 +292,7 @@ class Worker(threading.Thread):
     def _failed(self, reason: str) -> None:
         self.errors += 1
         if self._failing != reason:
-            self._log.warning("%s", reason)
+            self._log.warning(reason)
         self._failing = reason
         self._show()
 
@@ -296,7 +303,7 @@ class Worker(threading.Thread):
         kind = f"{where} {type(error).__name__} {last[0].filename}:{last[0].lineno}" if last else where
         self._bugs[kind] = self._bugs.get(kind, 0) + 1
         if self._bugs[kind] == 1:
-            self._log.error("bug in %s: %s: %s", where, type(error).__name__, error)
+            self._log.error(f"bug in {where}: {type(error).__name__}: {error}")
             _show_traceback(error)
 
     def _renew(self) -> None:

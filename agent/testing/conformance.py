@@ -242,7 +242,7 @@ def simulation_works(kind: type[Plugin], folder: Path) -> Iterator[str]:
     told: list[str] = []
 
     def problem(message: str, *args: object) -> None:
-        told.append(message % args)
+        told.append(message % args if args else message)
 
     config = example_config(kind, folder)
     with running(kind, config, simulate=True) as (worker, lines):
