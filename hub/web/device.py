@@ -121,14 +121,18 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         known(device_id)
         secret = g.session_secret
         since = request.headers.get("Last-Event-ID") or request.args.get("since", "")
-        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id).event,
+        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id, log_n()).event,
                                     lambda: hut.accounts.session(secret, active=False) is not None)
 
     @bp.get("/poll/device/<device_id>")
     @needs("viewer")
     def poll(device_id: str) -> Response:
         known(device_id)
-        return jsonify(_Stream(hut, parts, device_id).event(None))
+        return jsonify(_Stream(hut, parts, device_id, log_n()).event(None))
+
+    def log_n() -> int:
+        text = request.args.get("log", "")
+        return int(text) if text.isdecimal() and len(text) < 16 else 0
 
     @bp.get("/device/<device_id>/sparks")
     @needs("viewer")
@@ -188,12 +192,13 @@ def _query(text: str) -> str:
 class _Stream:
     """What one open device page was told."""
 
-    def __init__(self, hut: Hut, parts: Parts, device_id: str) -> None:
+    def __init__(self, hut: Hut, parts: Parts, device_id: str, log_n: int) -> None:
+        """``log_n``: number of the last log line that the page has."""
         self._hut = hut
         self._parts = parts
         self._id = device_id
         self._seen: tuple[object, ...] = ()
-        self._log_n = max((line.n for line in hut.tree.log(device_id)), default=0)
+        self._log_n = log_n
 
     def event(self, changes: Changes | None) -> dict[str, Any] | None:
         device = self._hut.tree.device(self._id)
@@ -237,7 +242,7 @@ class _Stream:
         lines = self._hut.tree.log(self._id, self._log_n)
         if lines:
             self._log_n = lines[-1].n
-            event["log"] = [[iso(line.t_us), line.level, line.text] for line in lines]
+            event["log"] = [[line.n, iso(line.t_us), line.level, line.text] for line in lines]
         if "s" in kinds:
             event["stored"] = sorted(str(key[1]) for key in changes or () if key[0] == "s")
         return event

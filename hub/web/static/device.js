@@ -4,6 +4,7 @@
   const device = document.body.dataset.device;
   const log = document.getElementById("log");
   const KEEP_LINES = 300;
+  let lastLine = Number(document.body.dataset.log);
 
   function line(when, level, words) {
     const p = document.createElement("p");
@@ -51,7 +52,8 @@
     button.disabled = false;
   });
 
-  live(`/events/device/${device}?since=${document.body.dataset.since}`, `/poll/device/${device}`, (event) => {
+  const {since} = document.body.dataset;
+  live(`/events/device/${device}?since=${since}&log=${lastLine}`, () => `/poll/device/${device}?log=${lastLine}`, (event) => {
     if (event.gone) return location.assign("/");
     if (event.body) replacePart("body", event.body);
     for (const [key, [words, unit]] of Object.entries(event.values || {})) {
@@ -64,7 +66,12 @@
       const time = document.querySelector(`#a-${node} time`);
       if (time) { time.dataset.us = us; time.dateTime = new Date(us / 1000).toISOString(); }
     }
-    if (event.log) addLines(event.log.map(([when, level, words]) => line(when, level, words)));
+    // a stream that goes on after a break tells some lines again
+    const fresh = (event.log || []).filter(([n]) => n > lastLine);
+    if (fresh.length) {
+      lastLine = fresh[fresh.length - 1][0];
+      addLines(fresh.map(([, when, level, words]) => line(when, level, words)));
+    }
     if (event.body || event.ages) ages(document);
   });
   sparks();

@@ -22,7 +22,7 @@
   onlyBad.addEventListener("change", show);
   document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
 
-  live("/events/fleet?since=" + document.body.dataset.since, "/poll/fleet", (event) => {
+  live("/events/fleet?since=" + document.body.dataset.since, () => "/poll/fleet", (event) => {
     for (const [device, html] of Object.entries(event.rows || {})) {
       if (document.getElementById("d-" + device)) replacePart("d-" + device, html);
       else { rows.append(element(html)); ages(rows.lastElementChild); }

@@ -96,7 +96,7 @@ function live(stream, poll, take) {
 
   async function ask() {
     try {
-      const answer = await fetch(poll, {headers: {"X-Background": "1"}, signal: AbortSignal.timeout(10000)});
+      const answer = await fetch(poll(), {headers: {"X-Background": "1"}, signal: AbortSignal.timeout(10000)});
       if (answer.status === 401) return leave();
       if (answer.ok) { take(await answer.json()); offline.hidden = true; polling.hidden = false; }
       else offline.hidden = false;

@@ -52,7 +52,7 @@
     addEventListener("resize", () => plot.setSize(size()));
     if (range === "custom") return;
     let last = Date.now();
-    live(`/events/device/${device}`, `/poll/device/${device}`, async (event) => {
+    live(`/events/device/${device}`, () => `/poll/device/${device}`, async (event) => {
       if (!event.stored?.includes(series) || Date.now() - last < 2000) return;
       last = Date.now();
       const fresh = await read();
