@@ -128,7 +128,7 @@ class _Common(Struct, frozen=True, kw_only=True):
     interval_s: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
     process: str | None = None
     memory_mb: Annotated[int, Meta(ge=64, le=65536)] = 512
-    hang_after_s: Annotated[float, Meta(ge=15, le=86400)] | None = None
+    hang_after_s: Annotated[float, Meta(ge=20, le=86400)] | None = None
 
 
 class PluginEntry(Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from agent.supervision.heartbeat import FOLDER
 
 TICK_S = 5.0
-SEEN_STILL_S = 15.0
-"""A plugin that moves touches its file every 10 s."""
+SEEN_STILL_S = 10.0
+"""A plugin that moves touches its file every 10 s, and at once after a pause."""
 FIRST_S = 60.0
 """How long a fresh process may take to make its file (a slow import from a slow card)."""
 
@@ -46,6 +46,7 @@ class ProgressWatch:
         self._running: dict[str, bool] = {}
         self._watched: dict[str, _Watched] = {}
         self._again: list[str] = []
+        self._last_tick_s: float | None = None
 
     def plan(self, programs: dict[str, tuple[tuple[str, ...], float]]) -> None:
         """Program -> (instances, seconds it may stand still)."""
@@ -72,6 +73,11 @@ class ProgressWatch:
 
     def tick(self) -> list[Hung]:
         """Call every 5 s: those that have just stood still for too long."""
+        now = self._now()
+        if self._last_tick_s is not None and now - self._last_tick_s > 3 * TICK_S:  # we were held up, so were they
+            for watched in self._watched.values():
+                watched.still_s = 0.0
+        self._last_tick_s = now
         hung = []
         for program, (instances, limit_s) in self._programs.items():
             if self._running.get(program, False):

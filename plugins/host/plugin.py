@@ -140,17 +140,18 @@ class Host(Plugin, name="host"):
         self._boot_told = False
 
     def run(self, io: Io) -> Iterator[Yielded]:
-        root = Path(self.config.root) if self.config.root else io.root
-        boot = boots.boot_id(root)
-        self._look_at_cpu(root)  # usage is a difference: the first value comes after one interval
+        boot = boots.boot_id(self._root(io))
         began = io.clock.monotonic_s()
         while True:
-            yield from self.look(io, root, boot, io.clock.monotonic_s() - began)
+            yield from self.look(io, self._root(io), boot, io.clock.monotonic_s() - began)
             if not io.clock.sleep(self.config.interval_s):
                 break
         if boot is not None:
             boots.leave(io.kept, boot)
-            yield from self._uptime(root)  # carries what is kept
+            yield from self._uptime(self._root(io))  # carries what is kept
+
+    def _root(self, io: Io) -> Path:
+        return Path(self.config.root) if self.config.root else io.root
 
     def look(self, io: Io, root: Path, boot: str | None, running_s: float) -> Iterator[Yielded]:
         """Everything once."""

@@ -42,7 +42,7 @@ def cpu_times(stat: str) -> dict[str, CpuTime]:
     """``cpu`` (all cores) and ``cpu0``... from /proc/stat."""
     times: dict[str, CpuTime] = {}
     for line in stat.splitlines():
-        name, *fields = line.split()
+        name, *fields = line.split() or [""]
         if not name.startswith("cpu"):
             break
         try:

@@ -40,7 +40,7 @@ class Machine:
 
 
 def test_B57_a_plugin_that_stands_still_is_found_within_its_deadline_and_5_s(tmp_path: Path) -> None:
-    for limit_s in (15.0, 30.0, 300.0):
+    for limit_s in (20.0, 30.0, 300.0):
         folder = tmp_path / f"{limit_s}"
         machine = Machine(folder, limit_s)
         progress = machine.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ class StandIn(Plugin, name="stand_in"):
                         hoard.append(bytearray(16 << 20))
                     case "flood":
                         for _ in range(100_000):
-                            os.write(2, b"a line of a C library that says the same thing for ever\n")
+                            with contextlib.suppress(BlockingIOError):  # C does not look at what write(2) says
+                                os.write(2, b"a line of a C library that says the same thing for ever\n")
             if not io.clock.sleep(0.05 if self.config.habit == "leak" else 0.5):
                 return
