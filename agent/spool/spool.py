@@ -72,6 +72,8 @@ class Spool:
         """Where the search for rows to drop goes on, by (epoch, priority, tried too)."""
         self.purged: dict[int, int] = {}
         """By epoch: below this number no receipted row is left."""
+        self.fresh_boot = True
+        """Nothing of this boot was here when the file was opened."""
         self.dirty = False
         """Receipts that are not on disk yet; the next commit takes them along."""
         self.db = db.open_database(path)
@@ -97,6 +99,7 @@ class Spool:
         self.boots = {known.id: known for known in boots}
         for known in boots:
             if known.boot == boot:
+                self.fresh_boot = False
                 return known
         base = max((known.seconds(known.last_us) for known in boots), default=0)
         new = Boot(max(self.boots, default=0) + 1, boot, None, "unsynced", 0, now, base)

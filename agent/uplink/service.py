@@ -95,6 +95,7 @@ class Uplink:
         self.status = StatusFile(device.run_dir)
         self._takeovers: list[float] = []
         self._reported = b""
+        self._was_unsynced = False
         self._sys: dict[str, Any] = {}
         self._sys_at_s = self._sys_full_s = float("-inf")
         self._due = dict.fromkeys(("tick", "age", "clock", "flush"), 0.0)
@@ -219,8 +220,9 @@ class Uplink:
 
     def _look_at_clock(self, now_us: int) -> None:
         info = self.clock.offset()
-        if self.spool.set_clock(info):
-            self.spool.record(Body())  # the offset arrives although no sample may follow
+        self._was_unsynced = self._was_unsynced or info.offset_us is None
+        if self.spool.set_clock(info) and (self._was_unsynced or not self.spool.fresh_boot):
+            self.spool.record(Body())  # samples went without it, and none may follow: the offset comes by itself
         if info.offset_us is None and now_us - self.spool.boot.first_us > 60_000_000:
             self.book.fault("W_CLOCK_UNSYNCED", "clock-unsynced")
         elif info.offset_us is not None:
