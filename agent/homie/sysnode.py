@@ -39,7 +39,7 @@ SYS_PROPERTIES: tuple[Property, ...] = (
     Property(name="address", datatype="string", title="Address", diagnostic=True, max_age_s=float("inf")),
     Property(
         name="restart", datatype="enum", options=("agent", "host"), title="Restart", settable=True, event=True,
-        device_class="restart",
+        device_class="restart", diagnostic=True,
     ),
 )
 """``ledger`` is a ``agent.wire.messages.LedgerCounts``. ``restart`` is a command: the word says what restarts."""
