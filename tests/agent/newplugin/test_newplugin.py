@@ -41,6 +41,7 @@ def test_inside_a_checkout_it_is_a_folder_of_plugins_and_a_line_in_setup_cfg(tmp
     for package in ("plugins", "agent"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "ruff.toml").write_text((ROOT / "ruff.toml").read_text())
     (tmp_path / "setup.cfg").write_text((ROOT / "setup.cfg").read_text())
     assert main("rain_gauge", tmp_path) == 0
     line = "    rain_gauge = plugins.rain_gauge.plugin:RainGauge\n"
@@ -48,7 +49,7 @@ def test_inside_a_checkout_it_is_a_folder_of_plugins_and_a_line_in_setup_cfg(tmp
     assert line in after and after.replace(line, "") == before
     test = tmp_path / "tests" / "plugins" / "rain_gauge" / "test_rain_gauge.py"
     assert 'parents[3] / "plugins" / "rain_gauge"' in test.read_text()
-    ruff = python("-m", "ruff", "check", "--no-cache", "--config", str(ROOT / "ruff.toml"), str(tmp_path), cwd=tmp_path)
+    ruff = python("-m", "ruff", "check", "--no-cache", ".", cwd=tmp_path)
     assert ruff.returncode == 0, ruff.stdout
 
 
