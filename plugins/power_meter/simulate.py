@@ -37,10 +37,10 @@ class SimulatedMeter(threading.Thread):
         self._protocol = protocol
         self._address = address
         self._house = House(seed, 1 if protocol == "pzem" else _ENCODERS[protocol][2])
-        self._stop = threading.Event()
+        self._ending = threading.Event()
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ending.set()
         self.join()
 
     def run(self) -> None:
@@ -52,17 +52,17 @@ class SimulatedMeter(threading.Thread):
     def _talk(self) -> None:
         baud, period_s, _, encode = _ENCODERS[self._protocol]
         number = 0
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             due = time.monotonic() + period_s
             self._send(encode(self._house.at(time.time()), number), baud)
             number += 1
-            self._stop.wait(max(0.02, due - time.monotonic()))
+            self._ending.wait(max(0.02, due - time.monotonic()))
 
     def _answer(self) -> None:
         """A PZEM: silent until it is asked."""
         asked = pzem_codec.request(self._address)
         heard = b""
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             if not select.select([self._master], [], [], 0.2)[0]:
                 continue
             with contextlib.suppress(OSError):
@@ -71,7 +71,7 @@ class SimulatedMeter(threading.Thread):
                 asked = pzem_codec.request(address)
                 if asked in heard:
                     heard = b""
-                    self._stop.wait(0.05)
+                    self._ending.wait(0.05)
                     self._send(sim_wire.pzem(self._house.at(time.time()), address), 9600)
                     break
 
@@ -83,7 +83,7 @@ class SimulatedMeter(threading.Thread):
             if select.select([], [self._master], [], 0)[1]:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._master, part)
-            if self._stop.wait(len(part) * 10 / baud):
+            if self._ending.wait(len(part) * 10 / baud):
                 return
 
 
