@@ -84,7 +84,7 @@ class Broker(Struct, frozen=True, kw_only=True):
 
 
 class Web(Struct, frozen=True, kw_only=True):
-    """``[web]``: the pages. HTTPS with ``cert`` and ``key`` unless ``host`` is this machine."""
+    """``[web]``: the pages. HTTPS with ``cert`` and ``key`` or the hub's own certificate, plain on loopback."""
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Port = 8080
@@ -96,6 +96,11 @@ class Web(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.cert is None) != (self.key is None):
             raise ValueError(f"{'key' if self.key is None else 'cert'}: missing, cert and key go together")
+
+    @property
+    def https(self) -> bool:
+        """With a certificate of the owner's, or the hub's own: always, except when only this machine is served."""
+        return self.cert is not None or not is_loopback(self.host)
 
 
 class SeriesRetention(Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ def page_url(settings: Any) -> str:
     if settings.web.public_url:
         return str(settings.web.public_url).rstrip("/")
     if is_loopback(settings.web.host):
-        scheme = "https" if settings.web.cert else "http"
+        scheme = "https" if settings.web.https else "http"
         return f"{scheme}://{settings.web.host}:{settings.web.port}"
     host = settings.web.host
     if host in ("0.0.0.0", "::"):

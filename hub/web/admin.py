@@ -64,5 +64,5 @@ def address(hut: Hut, host_url: str) -> str:
     if web.public_url:
         return web.public_url.rstrip("/")
     if is_loopback(web.host):
-        return f"{'https' if web.cert else 'http'}://{web.host}:{web.port}"
+        return f"{'https' if web.https else 'http'}://{web.host}:{web.port}"
     return host_url.rstrip("/")

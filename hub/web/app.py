@@ -30,7 +30,7 @@ def create_app(hut: Hut) -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, SEND_FILE_MAX_AGE_DEFAULT=3600)
     web = hut.settings.web
     public_url = web.public_url
-    secure = web.cert is not None or bool(public_url and public_url.startswith("https:"))
+    secure = web.https or bool(public_url and public_url.startswith("https:"))
     gate = Gate(app, hut.accounts, hut.texts, secure=secure, public_url=public_url)
     parts = Parts(app, hut.texts, hut.now_us)
     audit = Audit(hut)

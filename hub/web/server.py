@@ -19,6 +19,7 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 from msgspec import DecodeError, msgpack
 
+from hub import ca
 from hub.live import Connection, Feed, LiveClient, LiveTree
 from hub.settings import Settings, SettingsError
 from hub.web.accounts import Accounts
@@ -77,11 +78,12 @@ def make_server(hut: Hut) -> Server:
     )
     server.max_request_body_size = 2 * 1024 * 1024
     server.max_request_header_size = 32 * 1024
-    if web.cert is not None and web.key is not None:
-        try:
-            server.ssl_adapter = BuiltinSSLAdapter(str(web.cert), str(web.key))
-        except OSError as error:
-            raise SettingsError(f"hub.toml: web.cert, web.key: {error}") from None
+    try:
+        if files := ca.web_files(hut.settings):
+            server.ssl_adapter = BuiltinSSLAdapter(*(str(path) for path in files))
+    except OSError as error:
+        own = f"the hub's own certificate in {ca.folder(hut.settings.hub.data_dir)}"
+        raise SettingsError(f"hub.toml: {'web.cert, web.key' if web.cert else own}: {error}") from None
     return server
 
 
@@ -165,7 +167,7 @@ def _serve(server: Server, stopping: threading.Event) -> None:
 
 def _welcome(hut: Hut) -> None:
     web = hut.settings.web
-    scheme = "https" if web.cert else "http"
+    scheme = "https" if web.https else "http"
     url = web.public_url or f"{scheme}://{web.host}:{web.port}"
     log.info("the pages are at %s (at most %d live pages at once)", url, MAX_STREAMS)
     code = hut.accounts.first_code()
