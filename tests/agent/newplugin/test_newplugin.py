@@ -38,9 +38,9 @@ def test_a_repository_of_its_own_passes_its_tests_and_is_found_once_installed(tm
 
 
 def test_inside_a_checkout_it_is_a_folder_of_plugins_and_a_line_in_setup_cfg(tmp_path: Path) -> None:
-    for package in ("plugins", "agent"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
+    for module in ("plugins/__init__.py", "agent/__init__.py", "agent/api.py", "agent/testing/__init__.py"):
+        (tmp_path / module).parent.mkdir(exist_ok=True)
+        (tmp_path / module).touch()
     (tmp_path / "ruff.toml").write_text((ROOT / "ruff.toml").read_text())
     (tmp_path / "setup.cfg").write_text((ROOT / "setup.cfg").read_text())
     assert main("rain_gauge", tmp_path) == 0
