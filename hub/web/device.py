@@ -150,6 +150,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
     @needs("viewer")
     def log(device_id: str) -> tuple[Response, int]:
         """The device's own last lines, by request over MQTT."""
+        known(device_id)
         try:
             answer = hut.client.request(device_id, "log_tail", {"lines": LOG_LINES})
         except NotConnected as error:

@@ -32,18 +32,28 @@
     const line = css("--accent"), band = line + "38", soft = css("--soft"), rule = css("--line");
     const {title, unit, mean, low, high, time} = holder.dataset;
     const shown = (_, value) => value == null ? "–" : `${+value.toPrecision(7)} ${unit}`;
+    const day = "\n{YYYY}-{MM}-{DD}", none = null;
+    // uPlot's own are American; these read the same everywhere
+    const times = [
+      [31536000, "{YYYY}", none, none, none, none, none, none, 1],
+      [2419200, "{YYYY}-{MM}", none, none, none, none, none, none, 1],
+      [86400, "{MM}-{DD}", "\n{YYYY}", none, none, none, none, none, 1],
+      [60, "{HH}:{mm}", day, none, day, none, none, none, 1],
+      [1, "{HH}:{mm}:{ss}", day, none, day, none, none, none, 1],
+      [0.001, "{HH}:{mm}:{ss}.{fff}", day, none, day, none, none, none, 1],
+    ];
     const axis = {stroke: soft, grid: {stroke: rule, width: 1}, ticks: {stroke: rule, width: 1}};
     holder.replaceChildren();
     const plot = new uPlot({
       ...size(),
       series: [
-        {label: time},
+        {label: time, value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}"},
         {label: mean, stroke: line, width: 1.6, value: shown, points: {show: false}},
         {label: low, stroke: "transparent", value: shown, points: {show: false}},
         {label: high, stroke: "transparent", value: shown, points: {show: false}},
       ],
       bands: [{series: [3, 2], fill: band}],
-      axes: [axis, {...axis, size: 64}],
+      axes: [{...axis, values: times}, {...axis, size: 64}],
       cursor: {drag: {x: true, y: false}},
     }, data, holder);
     holder.querySelector("canvas").setAttribute("aria-label", title);

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -224,7 +225,10 @@ VALUES = {
 
 
 def description(name: str) -> dict[str, Any]:
-    nodes = {node: {"name": NAMES[node], "type": node, "properties": {**of, **OWN}} for node, of in PROPERTIES.items()}
+    nodes = {
+        node: {"name": NAMES[node], "type": node, "properties": deepcopy({**of, **OWN})}
+        for node, of in PROPERTIES.items()
+    }
     nodes["sys"] = {"name": "Agent", "type": "agent", "properties": {
         "uptime-s": {"name": "Uptime", "datatype": "integer", "unit": "s"},
         "version": {"name": "Version", "datatype": "string"},

@@ -90,7 +90,8 @@ HOSTILE = (
     "<script>window.hit=1</script>", "\"><img src=x onerror=\"window.hit=1\">", "<svg/onload=window.hit=1>",
     "'-window.hit=1-'", "</title><script>window.hit=1</script>", "{{7*7}}", "javascript:window.hit=1",
     "</body><iframe srcdoc='<script>parent.hit=1</script>'>", "&lt;script&gt;window.hit=1&lt;/script&gt;",
-    "\u2028window.hit=1", "E_BROKER_DOWN <b onmouseover=window.hit=1>x</b>; kept: <u>y; do: <script>window.hit=1</script>",
+    "\u2028window.hit=1",
+    "E_BROKER_DOWN <b onmouseover=window.hit=1>x</b>; kept: <u>y; do: <script>window.hit=1</script>",
 )
 
 
@@ -123,7 +124,7 @@ def test_hostile_names_values_alerts_and_logs_run_nothing(
         tab.goto(f"/device/evil-{n}")
         devices.send(f"homie/5/evil-{n}/$log/error", text, retain=False)
         devices.send(f"homie/5/evil-{n}/host/cpu-percent", text + " again")
-        tab.page.wait_for_function("() => document.querySelector('#v-host-cpu-percent .text').textContent.endsWith('again')")
+        tab.page.wait_for_selector("#v-host-cpu-percent .text >> text=/again$/")
         tab.page.wait_for_selector("#log p.error")
         for place in tab.page.locator(".values .name").all()[:3]:
             place.hover()
@@ -165,7 +166,9 @@ def test_keyboard_reaches_the_content_and_a_device(open_tab: Callable[..., Tab],
 def test_shots_of_every_page_have_no_barrier(
     web: Web, open_tab: Callable[..., Tab], devices: Devices, tmp_path: Path
 ) -> None:
-    """Every page on a phone and a desktop, light and dark; axe-core finds nothing; nothing is wider than the screen."""
+    """Every page on a phone and a desktop, light and dark; axe-core finds nothing; nothing is wider than the screen.
+
+    The quick form takes each page in two of the four looks; HUTKEEPER_SHOTS or HUTKEEPER_LONG takes all."""
     from axe_playwright_python.sync_playwright import Axe
 
     folder = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots").absolute()
@@ -174,10 +177,11 @@ def test_shots_of_every_page_have_no_barrier(
     wrong = []
 
     def shoot(tab: Tab, name: str) -> None:
-        tab.page.wait_for_timeout(150)
+        tab.page.wait_for_timeout(100)
         tab.page.screenshot(path=folder / f"{name}.png")
-        found = axe.run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
-        wrong.extend(f"{name}: {v['id']}: {v['nodes'][0]['html'][:150]}" for v in found.response["violations"])
+        if "500" not in name:  # minutes on a small machine, and the rows are those of 20 devices
+            found = axe.run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
+            wrong.extend(f"{name}: {v['id']}: {v['nodes'][0]['html'][:150]}" for v in found.response["violations"])
         wide = tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if wide > 0:
             wrong.append(f"{name}: {wide} px wider than the screen")
@@ -185,6 +189,8 @@ def test_shots_of_every_page_have_no_barrier(
         tab.errors.clear()
 
     looks = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
+    if not (os.environ.get("HUTKEEPER_SHOTS") or os.environ.get("HUTKEEPER_LONG")):
+        looks = [("phone", "dark"), ("desktop", "light")]
     tabs = {look: open_tab(*look) for look in looks}
     fill_store(web.settings.samples_db)
     series = {row.property: row.id for row in web.hut.history.reader.series("bc-power")}
