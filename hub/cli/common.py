@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,17 @@ def settings_of(config: Path | None) -> Any:
     from hub import settings
 
     return settings.load(config or settings.default_path())
+
+
+def become_owner(folder: Path) -> None:
+    """As root, go on as the owner of the hub's data: what we write there must stay readable for the hub."""
+    if os.geteuid() != 0 or not folder.exists():
+        return
+    status = folder.stat()
+    if status.st_uid != 0:
+        os.setgroups([])
+        os.setgid(status.st_gid)
+        os.setuid(status.st_uid)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -10,18 +9,7 @@ from typing import Any
 
 import click
 
-from hub.cli.common import config_option, json_option, print_json, settings_of
-
-
-def become_owner(folder: Path) -> None:
-    """As root, go on as the owner of the hub's data: what we write there must stay readable for the hub."""
-    if os.geteuid() != 0 or not folder.exists():
-        return
-    status = folder.stat()
-    if status.st_uid != 0:
-        os.setgroups([])
-        os.setgid(status.st_gid)
-        os.setuid(status.st_uid)
+from hub.cli.common import become_owner, config_option, json_option, print_json, settings_of
 
 
 def page_url(settings: Any) -> str:

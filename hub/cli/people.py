@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hub.cli.common import config_option, json_option, print_json, settings_of, table, utc
+from hub.cli.common import become_owner, config_option, json_option, print_json, settings_of, table, utc
 
 
 @contextmanager
@@ -17,7 +17,9 @@ def accounts_of(config: Path | None, action: str, target: str) -> Iterator[Any]:
     """The accounts; what was done at the console is audited like what was done on a page."""
     from hub.web.accounts import Accounts, Refused
 
-    accounts = Accounts(settings_of(config).web_db)
+    settings = settings_of(config)
+    become_owner(settings.hub.data_dir)
+    accounts = Accounts(settings.web_db)
     try:
         yield accounts
     except Refused as error:

@@ -160,6 +160,9 @@ def test_root_makes_a_code_that_the_hub_can_read(tmp_path: Path) -> None:
     toml.write_text('[hub]\ndata_dir = "data"\n')
     done = hub("pair-code", "--config", toml, "--json")
     assert done.returncode == 0, done.stderr
+    done = hub("user", "first-code", "--config", toml)
+    assert done.returncode == 0 and done.stdout, done.stderr
+    assert (data / "web.db").exists() and (data / "ca/pairing.json").exists()
     assert {path.stat().st_uid for path in data.rglob("*")} == {nobody.pw_uid}
     done = hub("pair-code", "--config", toml, "--device", "garden")
     assert done.returncode == 0 and "Type on the device:  sudo hutkeeper-agent pair http" in done.stdout
