@@ -72,7 +72,7 @@ class Foreground:
             if failures >= GIVE_UP_AFTER:
                 raise PluginError(f"supervisord ends at once (exit {code}): see the lines above")
             self._say(f"supervisord ended ({code}), starting it again")
-            time.sleep(0.5)
+            time.sleep(0.1 if failures == 0 else 1.0)
         return 0
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -59,9 +60,9 @@ def test_supervisord_listens_on_a_unix_socket_of_its_user_alone(device: Device) 
 
 def test_B56_a_crash_loop_is_spaced_out_and_told_and_others_do_not_notice(device: Device) -> None:
     good = pid_of(device, "good")
-    starts = until("five starts", lambda: len(device.diary("crasher")) >= 5 and device.diary("crasher"), 60)
-    gaps = [after - before for (_, before, _), (_, after, _) in zip(starts, starts[1:], strict=False)]
-    assert gaps[3] > gaps[0], gaps
+    starts = until("four starts", lambda: len(device.diary("crasher")) >= 4 and device.diary("crasher"), 60)
+    gaps = [after - before for (_, before, _), (_, after, _) in pairwise(starts)]
+    assert gaps[2] > gaps[0], gaps
     assert "E_PLUGIN_CRASHLOOP plugin crasher ended 3 times: exit code 3" in device.log("watchdog")
     assert pid_of(device, "good") == good and len(device.diary("good")) == 1
 
@@ -94,9 +95,6 @@ def test_B80_an_edited_section_restarts_its_plugin_alone(device: Device) -> None
     until("the added plugin", lambda: device.diary("added"))
     assert pid_of(device, "good") == good
     assert not psutil.pid_exists(edited)
-    device.write(sections(device, note="second"))
-    until("the removed plugin gone", lambda: "plugin-added" not in device.states() and device.states())
-    assert pid_of(device, "good") == good
 
 
 def test_B80_a_refused_agent_toml_changes_nothing_is_told_and_forgiven(device: Device) -> None:
@@ -111,6 +109,8 @@ def test_B80_a_refused_agent_toml_changes_nothing_is_told_and_forgiven(device: D
     assert pid_of(device, "good") == good
     device.write(sections(device, note="fourth"))
     until("the good one", lambda: device.diary("edited")[-1][2] == "fourth")
+    until("the plugin gone that was taken out", lambda: "plugin-added" not in device.states() and device.states())
+    assert pid_of(device, "good") == good
     until("the alert is over", lambda: "config: over" in device.log("watchdog"))
 
 
