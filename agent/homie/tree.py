@@ -24,8 +24,10 @@ HEALTH = Property(
 )
 ERRORS = Property(name="errors", datatype="integer", minimum=0, title="Errors", diagnostic=True)
 LAST_UPDATE = Property(
-    name="last_update", datatype="datetime", title="Last update", device_class="timestamp", diagnostic=True
+    name="last_update", datatype="datetime", title="Last update", device_class="timestamp", diagnostic=True,
+    enabled_by_default=False,
 )
+"""Not enabled by default: it changes every second, and Home Assistant's recorder would keep all of it."""
 OURS = {prop.name: prop for prop in (HEALTH, ERRORS, LAST_UPDATE)}
 """Names that the agent itself fills in; a plugin that declares one of them is told so and goes without."""
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_]*[a-z0-9])?\Z")

@@ -26,7 +26,7 @@ from typing import Protocol
 
 import msgspec
 
-from agent.api import Clock, Property
+from agent.api import Clock
 from agent.bus import Alert, Answer, Command, Health, LogLine, Now
 from agent.discovery import DeviceInfo
 from agent.homie.sysnode import SYS, sys_node
@@ -48,8 +48,9 @@ ROUND_EVERY_US = 60_000_000
 FIRST_ROUND_US = 5_000_000
 """After the first connect: wait at most this long for the plugins that agent.toml names."""
 HEAL_EVERY_US = 10_000_000
-LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "WARN": "warn", "ERROR": "error", "CRITICAL": "fatal",
-          "FATAL": "fatal"}
+REMEMBER_EVERY_US = 6 * 3600 * 1_000_000
+"""How often identity.json learns which found nodes are alive."""
+LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "fatal"}
 
 
 class Publisher(Protocol):
@@ -108,6 +109,7 @@ class State:
         self._round_due_us: int | None = None
         self._last_round_us: int | None = None
         self._healed_us: int | None = None
+        self._remembered_us = clock.boottime_us()
         self._values.set_nodes([sys_node()], SYS)
 
     # --- connection -----------------------------------------------------------------------------------------
@@ -140,7 +142,7 @@ class State:
         """Before a clean end; the caller then waits for the publish and disconnects."""
         if self.connected:
             self._publish_state(b"disconnected")
-        self.memory.save()
+        self._remember(self._clock.boottime_us())
 
     def remove(self) -> None:
         """Take the whole device off the broker: ``$state`` first, so that it ceases to exist before it falls apart."""
@@ -180,6 +182,7 @@ class State:
         if run and self._runs.get(instance) not in (None, run):
             self._alerts.forget(instance)  # its alerts died with the process; what still holds is raised again
         self._runs[instance] = run
+        self._remember(self._clock.boottime_us())
         full = self.memory.with_found(declaration, self._clock.wall_us())
         if self._declared.get(instance) == full:
             return
@@ -219,13 +222,11 @@ class State:
         now_us = self._clock.boottime_us()
         for node, name, value, t_us, quality in now.values:
             slot = self._values.take(node, name, value, t_us, quality, now_us)
-            if slot is not None and not slot.live and slot.prop.optional and slot.wanted is not None:
-                self._first_value(slot.node.instance, slot.node.id, slot.prop)
-
-    def _first_value(self, instance: str, node: str, prop: Property) -> None:
-        if not self.memory.seen_optional(node, prop.name):
-            self.memory.see_optional(node, prop.name)
-            self._changed(instance)
+            if slot is None or slot.live or slot.wanted is None or not slot.prop.optional:
+                continue
+            if not self.memory.seen_optional(node, name):
+                self.memory.see_optional(node, name)
+                self._changed(slot.node.instance)
 
     def on_health(self, health: Health) -> None:
         now_us = self._clock.boottime_us()
@@ -297,6 +298,8 @@ class State:
     def tick(self, now_us: int) -> int | None:
         """Do what is due. Returns the CLOCK_BOOTTIME (us) when it wants to be called again at the latest."""
         due: list[int | None] = [self._commands.expire(now_us)]
+        if now_us - self._remembered_us > REMEMBER_EVERY_US:
+            self._remember(now_us)
         if self.connected and self._round_due_us is not None and now_us >= self._round_due_us:
             self._round(now_us)
         if self._announcer.compare_due_us is not None and now_us >= self._announcer.compare_due_us:
@@ -307,6 +310,14 @@ class State:
         due += [self._announcer.compare_due_us, self._sweep.due_us if self._sweep else None]
         due += [self._round_due_us if self.connected else None, self._values.flush(now_us), self._alerts.tick(now_us)]
         return min((at for at in due if at is not None), default=None)
+
+    def _remember(self, now_us: int) -> None:
+        self._remembered_us = now_us
+        wall_us = self._clock.wall_us()
+        if wall_us is not None:
+            newest = {node: one.newest_us for node, one in self._values.clocks.items()}
+            self.memory.seen({node: now_us - at for node, at in newest.items() if at is not None}, wall_us)
+        self.memory.save()
 
     def _round(self, now_us: int) -> None:
         """init, description, values, subscriptions, ready: the only order in which a description may change."""

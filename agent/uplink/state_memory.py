@@ -117,6 +117,13 @@ class Memory:
         extra = tuple(found.declaration for id_, found in known.items() if id_ not in named)
         return msgspec.structs.replace(declaration, nodes=(*declaration.nodes, *extra))
 
+    def seen(self, ages_us: dict[str, int], wall_us: int) -> None:
+        """Found nodes (by id) whose newest reading is this old: alive, although their plugin need not say so again."""
+        for known in self.kept.found.values():
+            for id_, found in known.items():
+                if id_ in ages_us:
+                    found.seen_us = max(found.seen_us, wall_us - ages_us[id_])
+
     def seen_optional(self, node: str, name: str) -> bool:
         return name in self.kept.optional.get(node, ())
 

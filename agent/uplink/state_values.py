@@ -51,7 +51,7 @@ class Slot:
         self.pending = False
         """A command is on its way: the target leads, the value follows."""
         expire = expire_s(node, prop)
-        self.heartbeat_us = int(expire * 1e6 / 3) if expire else None
+        self.heartbeat_us = int(expire * 0.3e6) if expire else None  # less than a third: with every reading
         watched = not (prop.event or (prop.settable and prop.max_age_s is None) or prop.name in OURS or sys)
         age = max_age_s(node, prop)
         self.max_age_us = int(age * 1e6) if watched and age < float("inf") else None

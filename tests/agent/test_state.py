@@ -291,6 +291,20 @@ def test_found_nodes_stay_over_a_restart_and_are_forgotten_after_a_week(tmp_path
     assert "homeassistant/device/bc-power/meter-gas-1/config" not in later.broker.store
 
 
+def test_a_found_node_that_reports_for_months_outlives_a_reboot(tmp_path: Path) -> None:
+    house = House("meter", data_dir=tmp_path)
+    house.state.on_hello(declare("meter", found={"gas-1": (VOLUME,), "gone-1": (VOLUME,)}))
+    house.settled()
+    for _ in range(60):
+        house.now("meter-gas-1", "volume_m3", 3.0)
+        house.clock.now_us += 86400 * 1_000_000 // 2
+        house.state.tick(house.clock.now_us)
+    again = House("meter", data_dir=tmp_path, broker=house.broker, clock=house.clock)  # killed, then started again
+    again.state.on_hello(declare("meter"))
+    again.settled()
+    assert set(json.loads(again.value("$description") or "")["nodes"]) == {"sys", "meter", "meter-gas-1"}
+
+
 def test_the_installation_id_survives_and_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     first = House(data_dir=tmp_path).state.memory.kept.install
     assert House(data_dir=tmp_path).state.memory.kept.install == first

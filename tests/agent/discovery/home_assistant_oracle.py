@@ -1,7 +1,7 @@
 """Runs inside Home Assistant's environment, not inside the tests': asks its own code about our announcements.
 
 stdin: ``{"configs": [[topic, payload], ...], "renders": [[template, value], ...]}``
-stdout: ``{"version", "device_discovery", "refused": [[topic, component, reason]], "warned": [...],
+stdout: ``{"version", "device_discovery", "refused": [[index of the config, component, reason]], "warned": [...],
 "rendered": [text or null], "sensor": {class: {"units", "states"}}, "others": {platform: [class]}}``
 """
 
@@ -65,15 +65,15 @@ async def main() -> None:
     device_schema = getattr(schemas, "DEVICE_DISCOVERY_SCHEMA", None)
     shared = getattr(schemas, "SHARED_OPTIONS", [])
     refused = []
-    for topic, payload in asked["configs"]:
+    for index, (topic, payload) in enumerate(asked["configs"]):
         below = topic.removeprefix("homeassistant/")
         if not re.fullmatch(discovery.TOPIC_MATCHER, below):
-            refused.append([topic, None, "Home Assistant does not look at this topic"])
+            refused.append([index, None, "Home Assistant does not look at this topic"])
         if device_schema is not None:
             try:
                 device_schema(json.loads(json.dumps(payload)))
             except Exception as error:  # voluptuous.Invalid, or whatever its validators raise
-                refused.append([topic, None, str(error)])
+                refused.append([index, None, str(error)])
         for key, component in payload["components"].items():
             config = {
                 option: payload[option]
@@ -87,7 +87,7 @@ async def main() -> None:
                     raise ValueError(f"platform {platform} is not supported")
                 importlib.import_module(f"homeassistant.components.mqtt.{platform}").DISCOVERY_SCHEMA(config)
             except Exception as error:
-                refused.append([topic, key, str(error)])
+                refused.append([index, key, str(error)])
     print(
         json.dumps(
             {
