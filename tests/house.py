@@ -146,6 +146,8 @@ class House:
         return json.loads(done.stdout)
 
     def ledger(self, device: str) -> list[dict[str, Any]]:
+        if not (self.data / "hub" / "samples.db").exists():
+            return []
         rows = self.command("hutkeeper-hub", "ledger", "--config", str(self.hub_toml))
         return [row for row in rows if row["device"] == device]
 
