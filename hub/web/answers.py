@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.wire import faults
 from agent.wire.messages import HubState
@@ -82,6 +83,35 @@ def problems(
         found.extend(_named(problem, device) for problem in of_device)
     rank = {severity: place for place, severity in enumerate(ORDER)}
     return sorted(found, key=lambda problem: rank.get(problem.severity, 9))
+
+
+class Group(Struct, frozen=True):
+    """One line for the eye: a problem, and the devices that have it in the very same words."""
+
+    problem: Problem
+    devices: tuple[tuple[str, str], ...]
+    """(id, name)"""
+
+
+TOGETHER = 3
+"""As many devices with the same problem are still told one by one."""
+
+
+def grouped(found: Iterable[Problem]) -> list[Group]:
+    """Ten devices without power are one thing to see to, not ten. Keeps the order; the oldest ``since`` counts."""
+    alike: dict[tuple[str, str, str], list[Problem]] = {}
+    for problem in found:
+        alike.setdefault((problem.severity, problem.what, problem.do), []).append(problem)
+    groups = []
+    for same in alike.values():
+        if len(same) <= TOGETHER or not all(problem.device for problem in same):
+            groups += [Group(problem, ((problem.device, problem.device_name),) if problem.device else ())
+                       for problem in same]
+            continue
+        since = [problem.since_us for problem in same if problem.since_us is not None]
+        devices = tuple(dict.fromkeys((problem.device, problem.device_name) for problem in same))
+        groups.append(Group(replace(same[0], since_us=min(since, default=None)), devices))
+    return groups
 
 
 def _named(problem: Problem, device: DeviceFacts) -> Problem:

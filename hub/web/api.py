@@ -14,7 +14,7 @@ from hub.web.access import needs
 from hub.web.export import csv_lines, json_lines
 from hub.web.facts import facts
 from hub.web.house import Hut
-from hub.web.openapi import DeviceOut, NodeOut, document
+from hub.web.openapi import DeviceOut, NodeOut, QuarantineOut, document
 from hub.web.ranges import BadRange, moment_us, span
 
 PAGE = 10_000
@@ -134,7 +134,12 @@ def blueprint(hut: Hut) -> Blueprint:
     @bp.get("/quarantine")
     @needs("viewer", token=True)
     def quarantine() -> Response:
-        return answer(reader.quarantine(number("limit", 100, MAX_LIMIT), request.args.get("device")))
+        rows = reader.quarantine(number("limit", 100, MAX_LIMIT), request.args.get("device"))
+        return answer([
+            QuarantineOut(row.id, row.device, row.topic, row.code, row.reason, repr(row.prefix)[2:-1], row.sha256,
+                          row.bytes, row.n, row.count, row.first_us, row.last_us)
+            for row in rows
+        ])
 
     return bp
 

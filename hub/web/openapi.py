@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from hub.store.reader import Chart, EventRow, LedgerRow, QuarantineRow, Sample, SeriesRow
+from hub.store.reader import Chart, EventRow, LedgerRow, Sample, SeriesRow
 from hub.web.ranges import RANGES
 
 
@@ -38,6 +38,23 @@ class DeviceOut(Struct, frozen=True):
     version: str = ""
     alerts: dict[str, str] = {}
     nodes: dict[str, NodeOut] = {}
+
+
+class QuarantineOut(Struct, frozen=True):
+    """A message that could not be read. ``prefix``: its first bytes, as Python writes them."""
+
+    id: int
+    device: str
+    topic: str
+    code: str
+    reason: str
+    prefix: str
+    sha256: str
+    size: int
+    n: int
+    count: int
+    first_us: int
+    last_us: int
 
 
 class Error(Struct, frozen=True):
@@ -89,7 +106,7 @@ OPERATIONS = (
     Operation("/ledger", "Both sides of the ledger, per device and epoch", list[LedgerRow], (DEVICE,)),
     Operation("/events", "What the hub noticed, newest first", list[EventRow],
               (DEVICE, Param("since", "ISO 8601 or microseconds", STRING), Param("limit", "default 200", INTEGER))),
-    Operation("/quarantine", "What could not be read, newest first", list[QuarantineRow],
+    Operation("/quarantine", "What could not be read, newest first", list[QuarantineOut],
               (DEVICE, Param("limit", "default 100", INTEGER))),
 )
 

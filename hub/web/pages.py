@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 from markupsafe import Markup
 
+from hub.web.answers import grouped
 from hub.web.texts import Texts
 
 DOTS = {"live": "good", "sleeping": "calm", "disconnected": "calm", "init": "calm", "silent": "warn", "ahead": "warn",
@@ -32,7 +33,7 @@ class Parts:
         self._now_us = now_us
         app.jinja_env.globals.update(
             t=texts, when=self.when, iso=iso, dot=lambda state: DOTS.get(state, "calm"),
-            health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain,
+            health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain, grouped=grouped,
         )
         app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
