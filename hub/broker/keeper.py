@@ -17,7 +17,7 @@ from hub.broker import conf, events, ports
 from hub.broker.child import BrokerError, Child, find_mosquitto, have_iotcore, print_line
 
 START_S = 30.0
-PORT_FREE_S = 5.0
+PORT_FREE_S = 3.0
 """A predecessor that is just ending may hold the port this long."""
 WATCH_S = 1.0
 """How often new certificates and rights are looked for."""

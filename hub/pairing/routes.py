@@ -29,6 +29,7 @@ PER_MINUTE = 30
 """Requests of one address; a pairing takes two."""
 MAX_ADDRESSES = 10_000
 MAX_INPUTS = 64
+DRAIN_BYTES = 1 << 20
 
 
 class Pending(NamedTuple):
@@ -106,6 +107,7 @@ def blueprint(settings: Settings) -> Blueprint:
         desk.limit(request.remote_addr or "")
         length = request.content_length
         if length is None or length > pairing.MAX_BYTES:
+            request.stream.read(DRAIN_BYTES)  # else the sender sees a cut connection, and not why
             raise PairingError(f"a request of at most {pairing.MAX_BYTES} bytes is wanted", 413)
         body = request.get_data(cache=False)
         try:

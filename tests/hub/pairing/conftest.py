@@ -36,6 +36,7 @@ def serve(app: Any, tls: tuple[Path, Path] | None, stack: list[Callable[[], None
     server = Server(("127.0.0.1", port), app, numthreads=4)
     if tls is not None:
         server.ssl_adapter = BuiltinSSLAdapter(*(str(path) for path in tls))
+    server.expiration_interval = 0.05  # how often it looks whether to stop
     server.error_log = lambda *_, **__: None
     server.prepare()
     thread = threading.Thread(target=server.serve, daemon=True)
