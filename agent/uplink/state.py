@@ -6,7 +6,8 @@ of MQTT, and :meth:`State.tick` when it says so; :class:`State` answers with pub
 What a user can rely on, for device ``bc-power`` (MQTT.md B3, DESIGN.md section 3):
 
 * ``homie/5/bc-power/$state`` is ``ready`` while the device is connected, ``init`` for a moment while its description
-  changes (new nodes are collected, at most one such round a minute), ``disconnected`` after a clean end, else ``lost``.
+  changes (new nodes are collected: one such round a minute, more only in the first minute of a plugin),
+  ``disconnected`` after a clean end, else ``lost``.
 * Values are retained, at most one every 0.2 s; ``<node>/last-update`` says how old they are (not the time of arrival),
   and is missing as long as this machine does not know the time.
 * ``$alert/stale-<node>-<property>`` stands while a value is older than its max age, ``$alert/stale-<node>`` when all
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 COLLECT_US = 1_000_000
 """A plugin that finds three meters names them one after another: one round for all."""
 ROUND_EVERY_US = 60_000_000
+QUICK_ROUND_US = 2_000_000
+"""A plugin that starts shows what its meter has within seconds; then rounds back off, each wait twice the last."""
 FIRST_ROUND_US = 5_000_000
 """After the first connect: wait at most this long for the plugins that agent.toml names."""
 HEAL_EVERY_US = 10_000_000
@@ -108,6 +111,7 @@ class State:
         self._sweep: Sweep | None = None
         self._round_due_us: int | None = None
         self._last_round_us: int | None = None
+        self._spacing_us = QUICK_ROUND_US
         self._healed_us: int | None = None
         self._remembered_us = clock.boottime_us()
         self._values.set_nodes([sys_node()], SYS)
@@ -126,7 +130,8 @@ class State:
         # Ours, but not only ours: a late will says we are lost, and a description of an earlier card has its version.
         self._mqtt.subscribe(topics.state(self.device.id))
         self._mqtt.subscribe(topics.description(self.device.id))
-        self._round_due_us = now_us if self._complete() else now_us + FIRST_ROUND_US
+        complete = self._last_round_us is not None or not self._silent()
+        self._round_due_us = now_us if complete else now_us + FIRST_ROUND_US
         self.tick(now_us)
 
     def on_disconnect(self) -> None:
@@ -150,10 +155,6 @@ class State:
         for topic in [topics.state(self.device.id), *held, *self._announcer.topics()]:
             self._send(topic, b"", 1, True)
         self.on_disconnect()  # nothing more is published, not even in answer to our own deletions
-
-    def _complete(self) -> bool:
-        """Everything that agent.toml names has said what it can report, or we waited for it once already."""
-        return self._last_round_us is not None or self._instances <= set(self._declared)
 
     def _send(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         if self.connected:
@@ -212,10 +213,12 @@ class State:
         if not self.connected:
             return  # on_connect shows it
         if self._last_round_us is None:
-            if self._instances <= set(self._declared):
+            if not self._silent():
                 self._round_due_us = now_us
             return
-        due = now_us + COLLECT_US if soon else max(now_us + COLLECT_US, self._last_round_us + ROUND_EVERY_US)
+        if soon:
+            self._spacing_us = QUICK_ROUND_US
+        due = max(now_us + COLLECT_US, self._last_round_us + (0 if soon else self._spacing_us))
         self._round_due_us = min(self._round_due_us or due, due)
 
     def on_now(self, now: Now) -> None:
@@ -324,6 +327,7 @@ class State:
         first_of_connection = not self._values.sending
         self._round_due_us = None
         self._last_round_us = now_us
+        self._spacing_us = min(ROUND_EVERY_US, self._spacing_us * 2)
         if not first_of_connection:
             self._publish_state(b"init")
         self._send(topics.description(self.device.id), self._description(), 1, True)
@@ -378,8 +382,7 @@ class State:
             self._send(topic, b"", 1, True)
         if gone:
             log.info("cleared %d retained topics without an owner, the first is %s", len(gone), gone[0])
-        self._left = {one for one in seen if one not in expected and one not in gone
-                      and not one.startswith(topics.DISCOVERY)}
+        self._left = {one for one in seen if not one.startswith(topics.DISCOVERY)} - expected - set(gone)
 
     def _clear_former(self, former: str, seen: dict[str, bytes]) -> None:
         """A renamed device cleans up after itself, unless somebody else lives under the old id by now."""

@@ -48,15 +48,27 @@ def test_the_first_round_waits_for_the_plugins_of_agent_toml_but_not_for_ever() 
 def test_found_nodes_are_collected_into_one_round_a_minute() -> None:
     house = heater()
     house.settled()
-    before = len(house.broker.log)
-    for n in range(1, 31):
+    marks = []
+    for n in range(1, 76):  # five minutes of discoveries, one every 4 s
         found = {f"m{i}": (VOLUME,) for i in range(n)}
         house.state.on_hello(declare("heater", SETPOINT, ROOM, found=found), "run-1")
-        house.after(4)  # two minutes of discoveries
-    house.after(60)
-    assert 1 <= house.values_of("$state", before).count("init") <= 3
-    assert len(json.loads(house.value("$description") or "")["nodes"]) == 32
+        house.after(4)
+        marks.append(house.values_of("$state").count("init"))
+    assert marks[19] - marks[0] <= 6, "right after the start they come quickly, and fewer and fewer"
+    assert marks[74] - marks[29] <= 3, "then at most one a minute"
+    house.after(61)
+    assert len(json.loads(house.value("$description") or "")["nodes"]) == 77
     assert house.value("$state") == "ready"
+
+
+def test_what_a_meter_has_is_shown_seconds_after_its_first_telegram() -> None:
+    house = House("meter")
+    house.state.on_hello(declare("meter", VOLUME, TARIFF, ROOM))
+    house.connect()
+    house.after(2.5)
+    house.now("meter", "tariff", "peak")
+    house.after(3)
+    assert house.value("meter/tariff") == "peak"
 
 
 def test_a_plugin_that_starts_late_is_shown_within_two_seconds() -> None:
@@ -265,7 +277,7 @@ def test_an_optional_property_appears_with_its_first_reading_and_stays_over_a_re
     house.settled()
     assert "tariff" not in json.loads(house.value("$description") or "")["nodes"]["meter"]["properties"]
     house.now("meter", "tariff", "peak")
-    house.after(61)
+    house.after(5)
     assert house.value("meter/tariff") == "peak"
     again = House("meter", data_dir=tmp_path, broker=house.broker)
     again.state.on_hello(declare("meter", VOLUME, TARIFF))
