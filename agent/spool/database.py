@@ -57,6 +57,7 @@ def open_database(path: str | Path) -> sqlite3.Connection:
     if name != MEMORY and name in _open:
         raise SpoolBusy(f"{name} is open twice in one process: this is an error in the program")
     database = sqlite3.connect(name, timeout=1.0, isolation_level=None, check_same_thread=True, cached_statements=64)
+    database.text_factory = any_text
     try:
         database.execute("PRAGMA locking_mode=EXCLUSIVE")  # before the first read: the lock is then never given up
         database.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -78,6 +79,11 @@ def open_database(path: str | Path) -> sqlite3.Connection:
     if name != MEMORY:
         _open.add(name)
     return database
+
+
+def any_text(data: bytes) -> str:
+    """Text of a damaged file need not be UTF-8; what is wrong with it is judged where it is used."""
+    return data.decode(errors="replace")
 
 
 def create(database: sqlite3.Connection) -> None:

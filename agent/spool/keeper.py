@@ -73,7 +73,7 @@ class Keeper:
             if not salvage.looks_sound(self.path):
                 raise Damaged(f"{self.path}: the check found errors")
             return self._spool()
-        except (sqlite3.Error, Damaged) as error:
+        except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
             if isinstance(error, sqlite3.Error) and not db.is_corrupt(error):
                 raise
             return self._salvage(error)
@@ -101,7 +101,9 @@ class Keeper:
 
     def failed(self, error: Exception) -> None:
         """A call of the spool raised this: afterwards :attr:`spool` can be used again, perhaps another one."""
-        if isinstance(error, Damaged) and self.on_disk:
+        corrupt = isinstance(error, Damaged | UnicodeDecodeError) or (
+            isinstance(error, sqlite3.Error) and db.is_corrupt(error))
+        if corrupt and self.on_disk:
             db.close_database(self.spool.db, self.path)
             try:
                 self.spool = self._salvage(error)

@@ -36,6 +36,12 @@ def checksum(row: int, n: int, prio: int, boot: int, enc: str, body: bytes) -> i
     return zlib.crc32(body, zlib.crc32(f"{row},{n},{prio},{boot},{enc}".encode()))
 
 
+def is_whole(row: int, n: object, prio: object, boot: object, enc: object, crc: object, body: object) -> bool:
+    """Whether a row read from a file is what was written: right types first, then its checksum."""
+    return (isinstance(n, int) and isinstance(prio, int) and isinstance(boot, int) and isinstance(enc, str)
+            and isinstance(body, bytes) and checksum(row, n, prio, boot, enc, body) == crc)
+
+
 class Row(Struct, frozen=True):
     """One numbered batch as it will be sent."""
 
@@ -107,6 +113,13 @@ class Boot(Struct):
     def seconds(self, boottime_us: int) -> int:
         """Age clock of the spool: time powered on, over all boots, whatever the wall clock did."""
         return self.base_s + max(0, boottime_us - self.first_us) // 1_000_000
+
+
+def is_boot(row: tuple[Any, ...]) -> bool:
+    """Whether a row of ``boots`` makes sense."""
+    number, boot, offset_us, quality, *rest = row
+    return (isinstance(number, int) and isinstance(boot, str) and 0 < len(boot) <= 64 and isinstance(quality, str)
+            and (offset_us is None or isinstance(offset_us, int)) and all(isinstance(value, int) for value in rest))
 
 
 class Counts(Struct, frozen=True):

@@ -19,14 +19,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from agent.spool import carve, wal
 from agent.spool import database as db
-from agent.spool import wal
 from agent.spool.ranges import Ranges
-from agent.spool.rows import CURRENT, OLD, Epoch, checksum, row_id, split_id
+from agent.spool.rows import CURRENT, OLD, Epoch, is_boot, is_whole, row_id, split_id
 from agent.wire.records import BadBody, ClockInfo, Header, decode_body
 
 CHECK_S = 1.5
-CHUNK = 256
 SPARE_NUMBERS = 1_000_000
 """Left out when an epoch's counter is lost: the newest numbers may have been used and forgotten."""
 REASON = "corrupt"
@@ -59,6 +58,7 @@ def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
     if not wal.looks_sound(Path(f"{path}-wal")):
         return False
     database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    database.text_factory = db.any_text
     try:
         database.execute("PRAGMA locking_mode=EXCLUSIVE")
         ends = time.monotonic() + limit_s
@@ -74,6 +74,8 @@ def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
         if db.is_corrupt(error):
             return False
         raise
+    except UnicodeDecodeError:  # SQLite quotes a damaged name in its message, and Python cannot read that
+        return False
     finally:
         database.set_progress_handler(None, 0)
         database.close()
@@ -137,19 +139,21 @@ class _Reader:
         self.names = noted_epochs(Path(str(bad).removesuffix(".bad")))
         _lend_schema(bad)
         self.database = sqlite3.connect(bad, isolation_level=None)
+        self.database.text_factory = db.any_text
         self.rows: dict[int, tuple[Any, ...]] = {}
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
             self.database.execute("PRAGMA writable_schema=ON")  # do not stop at an index or table we do not need
         self.epochs = self._epochs()
         self.boots = {row[0]: row for row in self._table(
-            "SELECT id, boot, offset_us, quality, first_us, last_us, base_s FROM boots") if _boot(row)}
+            "SELECT id, boot, offset_us, quality, first_us, last_us, base_s FROM boots") if is_boot(row)}
         self.gaps = [row for row in self._table("SELECT id, last, n, reason, alone FROM gaps")
                      if all(isinstance(value, int) for value in (row[0], row[1], row[2], row[4]))]
         self.runs = [row for row in self._table("SELECT instance, run, n, at_s FROM runs")
                      if isinstance(row[0], str) and isinstance(row[1], str) and isinstance(row[2], int)]
         self.kept = [row for row in self._table("SELECT instance, value FROM kept") if isinstance(row[0], str)]
         self.meta = [row for row in self._table("SELECT key, value FROM meta") if row[0] in ("generation", "term")]
-        self._read_batches()
+        if not self._read_batches() or set(self.names) - set(self.epochs):
+            self._carve(bad)
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -181,42 +185,50 @@ class _Reader:
                     found[epoch.id] = epoch
         return found
 
-    def _read_batches(self) -> None:
-        last = {number: epoch.next_seq - 1 for number, epoch in self.epochs.items()}
-        for number in self.names:
-            if number not in last:
-                top = self._try("SELECT max(id) FROM batches WHERE id < ?", (row_id(number + 1, 0),))
-                # an unreadable end: as far as any row can be
-                last[number] = split_id(top[0][0])[1] if top and isinstance(top[0][0], int) else SPARE_NUMBERS
-        for number, end in last.items():
-            for first in range(1, end + 1, CHUNK):
-                for row in self._between(row_id(number, first), row_id(number, min(first + CHUNK - 1, end))):
-                    if self._whole(row):
-                        self.rows[row[0]] = row
+    def _read_batches(self) -> bool:
+        """By SQL, which is fast; False at the first damage."""
+        try:
+            for row in self.database.execute(
+                    "SELECT id, n, prio, boot, enc, created_s, total, crc, body FROM batches"):
+                if self._whole(row):
+                    self.rows[row[0]] = row
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError):
+            return False
+        return True
 
-    def _between(self, low: int, high: int) -> Iterator[tuple[Any, ...]]:
-        """Rows of a range; where reading fails, of its halves, down to a single one."""
-        found = self._try("SELECT id, n, prio, boot, enc, created_s, total, crc, body FROM batches "
-                          "WHERE id BETWEEN ? AND ?", (low, high))
-        if found is not None:
-            yield from found
-        elif low < high:
-            middle = (low + high) // 2
-            yield from self._between(low, middle)
-            yield from self._between(middle + 1, high)
+    def _carve(self, bad: Path) -> None:
+        """Leaf by leaf, whatever the trees above them say. Rows thrown out earlier may come up again: they are told
+        from the others by their numbers."""
+        pages = carve.Pages(bad)
+        try:
+            for number, values in carve.records(pages):
+                match values:
+                    case [None, int(), int(), int(), str(), int(), int(), int(), bytes()]:
+                        row = (number, *values[1:])
+                        if self._whole(row):
+                            self.rows[number] = row
+                    case [None, str(), str(), *_] if len(values) == 10:
+                        self._carved_epoch((*values[1:], number))
+                    case [None, str(), _, str(), int(), int(), int()]:
+                        boot = (number, *values[1:])
+                        if is_boot(boot):
+                            self.boots.setdefault(number, boot)
+                    case [None, int(), int(), str(), int()] if split_id(number)[0] > 0:
+                        if number not in {row[0] for row in self.gaps}:
+                            self.gaps.append((number, *values[1:]))
+        finally:
+            pages.close()
+
+    def _carved_epoch(self, row: tuple[Any, ...]) -> None:
+        with contextlib.suppress(ValueError, TypeError):
+            epoch = Epoch.of(row)
+            if self.names.get(epoch.id) == epoch.epoch:
+                self.epochs.setdefault(epoch.id, epoch)
 
     @staticmethod
     def _whole(row: tuple[Any, ...]) -> bool:
         number, n, prio, boot, enc, created_s, total, crc, body = row
-        plain = all(isinstance(value, int) for value in (number, n, prio, boot, created_s, total, crc))
-        return plain and isinstance(enc, str) and isinstance(body, bytes) and checksum(
-            number, n, prio, boot, enc, body) == crc
-
-
-def _boot(row: tuple[Any, ...]) -> bool:
-    number, boot, offset_us, quality, *rest = row
-    return (isinstance(number, int) and isinstance(boot, str) and 0 < len(boot) <= 64 and isinstance(quality, str)
-            and (offset_us is None or isinstance(offset_us, int)) and all(isinstance(value, int) for value in rest))
+        return isinstance(created_s, int) and isinstance(total, int) and is_whole(number, n, prio, boot, enc, crc, body)
 
 
 def _lend_schema(bad: Path) -> None:
@@ -228,7 +240,7 @@ def _lend_schema(bad: Path) -> None:
         database.close()
         if tables == len(db.SCHEMA):
             return
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         pass
     fresh = Path(f"{bad}.schema")
     with contextlib.suppress(FileNotFoundError):
@@ -258,10 +270,13 @@ def _write(path: Path, reader: _Reader, hardware: list[str]) -> Found:
     database = db.open_database(path)
     found = Found(0, 0, [])
     try:
+        known = {*reader.epochs, *reader.names}
         database.execute("BEGIN IMMEDIATE")
         for boot in _boots(reader):
             database.execute("INSERT INTO boots VALUES(?,?,?,?,?,?,?)", boot)
         for row in sorted(reader.rows.values()):
+            if split_id(row[0])[0] not in known:
+                continue  # of an epoch that has no name any more: nobody could place its numbers
             database.execute("INSERT INTO batches VALUES(?,?,?,?,?,?,?,?,?)", row)
         _insert(database, "INSERT OR REPLACE INTO runs VALUES(?,?,?,?)", reader.runs)
         _insert(database, "INSERT OR REPLACE INTO kept VALUES(?,?)", reader.kept)
@@ -298,11 +313,15 @@ def _epoch(database: sqlite3.Connection, reader: _Reader, number: int, hardware:
         top = max(rows, default=0)
         epoch = Epoch(number, reader.names[number], hardware[0] if hardware else "", top + SPARE_NUMBERS, state=OLD)
         epoch.produced = sum(row[1] for row in rows.values())
-    waiting = {seq: row for seq, row in rows.items() if seq not in epoch.settled}
     excused = Ranges((split_id(row)[1], last) for row, last, *_ in reader.gaps if split_id(row)[0] == number)
-    for row in waiting.values():
-        for first, last in _told(row):
-            excused.add(first, last)
+    for seq, row in rows.items():
+        if seq not in epoch.settled:
+            for first, last in _told(row):
+                excused.add(first, last)
+    for seq in [seq for seq in rows if seq in excused or seq >= epoch.next_seq]:
+        database.execute("DELETE FROM batches WHERE id=?", (row_id(number, seq),))
+        del rows[seq]  # carved out of a page that was free already: it was thrown out and counted before
+    waiting = {seq: row for seq, row in rows.items() if seq not in epoch.settled}
     present = Ranges((seq, seq) for seq in sorted(rows))
     missing = [(first, last) for hole in epoch.settled.holes(1, epoch.next_seq - 1)
                for part in present.holes(*hole) for first, last in excused.holes(*part)]

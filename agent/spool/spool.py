@@ -21,7 +21,22 @@ from agent.bus import Batch
 from agent.spool import database as db
 from agent.spool import pack, room
 from agent.spool.ranges import Ranges
-from agent.spool.rows import CURRENT, DONE, FOREIGN, OLD, RETIRED, Boot, Counts, Epoch, Row, checksum, row_id, split_id
+from agent.spool.rows import (
+    CURRENT,
+    DONE,
+    FOREIGN,
+    OLD,
+    RETIRED,
+    Boot,
+    Counts,
+    Epoch,
+    Row,
+    checksum,
+    is_boot,
+    is_whole,
+    row_id,
+    split_id,
+)
 from agent.wire.messages import LedgerCounts
 from agent.wire.records import Body, ClockInfo, Dropped, Header, decode_body, encode_body
 
@@ -81,10 +96,9 @@ class Spool:
             with self.transaction():
                 self.boot = self._enter_boot(boot or clock.boot_id())
                 self._load_epochs(hardware or [])
-            self.runs: dict[tuple[str, str], int] = {
-                (instance, run): n for instance, run, n in self.db.execute("SELECT instance, run, n FROM runs")}
-            self.kept: dict[str, bytes] = {
-                instance: bytes(value) for instance, value in self.db.execute("SELECT instance, value FROM kept")}
+            self.runs: dict[tuple[str, str], int] = {}
+            self.kept: dict[str, bytes] = {}
+            self._load_runs()
             self._guess_tried()
         except BaseException:
             db.close_database(self.db, path)
@@ -94,8 +108,11 @@ class Spool:
 
     def _enter_boot(self, boot: str) -> Boot:
         now = self.now_us()
-        boots = [Boot(*row) for row in self.db.execute(
-            "SELECT id, boot, offset_us, quality, first_us, last_us, base_s FROM boots ORDER BY id")]
+        rows = self.db.execute(
+            "SELECT id, boot, offset_us, quality, first_us, last_us, base_s FROM boots ORDER BY id").fetchall()
+        if not all(map(is_boot, rows)):
+            raise Damaged(f"{self.path}: a boot that cannot be")
+        boots = [Boot(*row) for row in rows]
         self.boots = {known.id: known for known in boots}
         for known in boots:
             if known.boot == boot:
@@ -121,6 +138,16 @@ class Spool:
             self.epochs[epoch.id] = epoch
         current = [epoch for epoch in self.epochs.values() if epoch.state == CURRENT]
         self.current = current[-1] if current else self.new_epoch(hardware[0] if hardware else "")
+
+    def _load_runs(self) -> None:
+        for instance, run, n in self.db.execute("SELECT instance, run, n FROM runs"):
+            if not isinstance(n, int):
+                raise Damaged(f"{self.path}: a run that cannot be")
+            self.runs[instance, run] = n
+        for instance, value in self.db.execute("SELECT instance, value FROM kept"):
+            if not isinstance(value, bytes):
+                raise Damaged(f"{self.path}: kept state that cannot be")
+            self.kept[instance] = value
 
     def new_epoch(self, hardware: str) -> Epoch:
         """Begin a new series of numbers."""
@@ -177,7 +204,7 @@ class Spool:
             with contextlib.suppress(sqlite3.Error):
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error) and db.is_corrupt(error):
+            if isinstance(error, UnicodeDecodeError) or (isinstance(error, sqlite3.Error) and db.is_corrupt(error)):
                 raise Damaged(f"{self.path}: {error}") from error
             raise
 
@@ -348,13 +375,13 @@ class Spool:
         try:
             found = self.db.execute(f"{ROW} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
                                     (row_id(epoch.id, first), row_id(epoch.id, last), limit)).fetchall()
-        except sqlite3.DatabaseError as error:
-            if db.is_corrupt(error):
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if isinstance(error, UnicodeDecodeError) or db.is_corrupt(error):
                 raise Damaged(f"{self.path}: {error}") from error
             raise
         rows = []
         for row, n, prio, boot, enc, created_s, crc, body in found:
-            if boot not in self.boots or checksum(row, n, prio, boot, enc, body) != crc:
+            if not is_whole(row, n, prio, boot, enc, crc, body) or boot not in self.boots:
                 raise Damaged(f"{self.path}: batch {split_id(row)[1]} is not what was written")
             rows.append(Row(row, epoch.epoch, split_id(row)[1], n, prio, boot, enc, body, created_s))
         return rows

@@ -78,6 +78,25 @@ def looks_sound(path: Path) -> bool:
         return True
 
 
+def pages(path: Path, size: int) -> dict[int, bytes]:
+    """The newest committed version of each page in the log. Raises OSError."""
+    data = path.read_bytes()
+    committed: dict[int, bytes] = {}
+    pending: dict[int, bytes] = {}
+    for frame in _frames(data):
+        if not (frame.ours and frame.right):
+            break
+        (number,) = struct.unpack_from(">I", data, frame.offset)
+        body = data[frame.offset + FRAME : frame.offset + FRAME + size]
+        if len(body) != size:
+            break
+        pending[number] = body
+        if frame.commit:
+            committed |= pending
+            pending = {}
+    return committed
+
+
 def repair(path: Path) -> bool:
     """Make the chain of checksums whole again, so that every commit is read; the wrong page is then found by the rows'
     own checksums. Returns whether there was something to do."""

@@ -43,6 +43,7 @@ AGE_EVERY_S = 60.0
 FLUSH_S = 5.0
 CLOCK_S = 5.0
 SYS_S = 2.0
+QUIET_S = 1.0
 SYS_AT_LEAST_S = 30.0
 DOWN_AFTER_S = 20.0
 STOP_S = 3.0
@@ -173,7 +174,7 @@ class Uplink:
                     self.plugins.commit()
                 self._ticks(now_s)
                 self.drain.pump(now_s)
-            except (sqlite3.Error, Damaged) as error:
+            except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                 # Whatever was begun is rolled back; a group that was to be committed is still held and comes again.
                 self.keeper.failed(error)
                 self.drain.spool_changed(now_s)
@@ -193,6 +194,9 @@ class Uplink:
     def _ticks(self, now_s: float) -> None:
         now_us = boottime_us()
         self._state_due_us = self.state.tick(now_us)
+        if self._quiet_and_untold(now_s):
+            self._sys_at_s = now_s
+            self._say_sys(now_s, now_us)
         if now_s < self._due["tick"]:
             return
         busy = self.drain.flights or self.plugins.due_s is not None or self.plugins.known
@@ -217,6 +221,14 @@ class Uplink:
         if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
             self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
         self._report(now_s, now_us)
+
+    def _quiet_and_untold(self, now_s: float) -> bool:
+        """Everything has its receipt, and the last ledger that was told says something else: the hub's difference is
+        0 at once and not by chance at the next report."""
+        if self.drain.flights or not self.link.connected or now_s - self._sys_at_s < QUIET_S:
+            return False
+        told = self._sys.get("ledger")
+        return told is not None and told["receipted"] != self.spool.current.receipted
 
     def _look_at_clock(self, now_us: int) -> None:
         info = self.clock.offset()
