@@ -22,7 +22,8 @@ def blueprint(hut: Hut, gate: Gate, audit: Audit) -> Blueprint:
 
     def page(status: int = 200, **fields: object) -> Response:
         first = not hut.accounts.db.users()
-        return make_response(render_template("login.html", first=first, next=own_path(next_path()), **fields), status)
+        return make_response(render_template("login.html", first=first, next=own_path(next_path()),
+                                             ca=hut.settings.web.cert is not None, **fields), status)
 
     def next_path() -> str:
         return request.form.get("next") or request.args.get("next") or "/"

@@ -56,10 +56,9 @@ class Parts:
 
 
 def plain(value: float) -> str:
-    """A number as a person writes it: at most six digits that mean something, no exponent where it can be helped."""
+    """A number as a person writes it: at most six digits that mean something; a counter keeps its last three."""
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
     if abs(value) >= 1000:  # a counter: its last digits are what moves
         return f"{value:.3f}".rstrip("0").rstrip(".")
-    text = f"{value:.6g}"
-    return text if "e" not in text or abs(value) < 1e-6 else f"{value:.3f}"
+    return f"{value:.6g}"
