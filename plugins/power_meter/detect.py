@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .dsmr import DsmrCodec, Telegram
 from .frames import MASK_PARITY, Garbage
@@ -21,28 +21,28 @@ _P1_HEADER = re.compile(rb"/[A-Za-z0-9]{3}[ -~]{1,60}\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class LineSetting:
-    """A speed and a frame to listen with. ``patience_s``: how long a silent line is given (DSMR 4 speaks every 10 s);
-    ``ask``: whether a PZEM is asked on it."""
+    """A speed to listen with. ``frame`` is the meter's own; the port is always opened as 8N1: a 7E1 character takes as
+    many bits, and its parity then arrives as bit 7, where we check it (pyserial lets the kernel ignore it).
+    ``patience_s``: how long a silent line is given (DSMR 4 speaks every 10 s); ``ask``: whether a PZEM is asked."""
 
     baudrate: int
-    bytesize: int
-    parity: str
+    frame: str
     patience_s: float
     ask: bool = False
 
     def __str__(self) -> str:
-        return f"{self.baudrate} {self.bytesize}{self.parity}1"
+        return f"{self.baudrate} {self.frame}"
 
 
-TELEINFO_HISTORIC = LineSetting(1200, 7, "E", 4.0)
-TELEINFO_STANDARD = LineSetting(9600, 7, "E", 4.0)
-DSMR_2 = LineSetting(9600, 7, "E", 12.0)
-DSMR_4 = LineSetting(115200, 8, "N", 12.0)
-SML = LineSetting(9600, 8, "N", 6.0)
-PZEM = LineSetting(9600, 8, "N", 2.0, ask=True)
+TELEINFO_HISTORIC = LineSetting(1200, "7E1", 4.0)
+TELEINFO_STANDARD = LineSetting(9600, "7E1", 4.0)
+DSMR_2 = LineSetting(9600, "7E1", 12.0)
+DSMR_4 = LineSetting(115200, "8N1", 12.0)
+SML = LineSetting(9600, "8N1", 6.0)
+PZEM = LineSetting(9600, "8N1", 2.0, ask=True)
 
-#: What ``auto`` tries, in turn, until a frame is right. The second covers Téléinfo standard and DSMR 2 and 3.
-CANDIDATES = (TELEINFO_HISTORIC, DSMR_2, DSMR_4, LineSetting(9600, 8, "N", 6.0, ask=True))
+#: What ``auto`` tries, in turn, until a frame is right. 9600 is Téléinfo standard, DSMR 2 and 3, SML, and PZEM.
+CANDIDATES = (TELEINFO_HISTORIC, LineSetting(9600, "7E1 or 8N1", 6.0, ask=True), DSMR_4, DSMR_2)
 
 
 def settings_for(protocol: str, mode: Mode, baudrate: int | None) -> tuple[LineSetting, ...]:
@@ -57,9 +57,7 @@ def settings_for(protocol: str, mode: Mode, baudrate: int | None) -> tuple[LineS
     if baudrate is None:
         return chosen
     same = tuple(setting for setting in chosen if setting.baudrate == baudrate)
-    return same or tuple(
-        LineSetting(baudrate, s.bytesize, s.parity, s.patience_s, s.ask) for s in dict.fromkeys(chosen)
-    )
+    return same or (replace(chosen[0], baudrate=baudrate, ask=any(setting.ask for setting in chosen)),)
 
 
 class Detector:

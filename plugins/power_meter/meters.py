@@ -227,7 +227,8 @@ class DsmrMeter:
 
 
 class SmlMeter:
-    """SML. A list out of a damaged file is believed if it is from the meter that we know."""
+    """SML. A list out of a damaged file has one CRC-16 only, and noise is tried at every byte: it is believed if it is
+    the list of the meter that we know, entry for entry, with counters that can be."""
 
     protocol = "sml"
 
@@ -235,7 +236,9 @@ class SmlMeter:
         self.codec = SmlCodec()
         self.outcomes = Outcomes(64)
         self.unknown: dict[str, int] = {}
-        self._server: bytes | None = None
+        self._counters: dict[str, tuple[float, float]] = {}
+        self._form: tuple[object, ...] | None = None
+        self._candidate: tuple[object, ...] | None = None
 
     def reset(self) -> None:
         self.codec.reset()
@@ -254,17 +257,31 @@ class SmlMeter:
                     self.outcomes.record(False)
                 continue
             if event.whole:
-                self._server = event.server_id
                 self.outcomes.record(True)
-            elif self._server is None:
-                # a capture that begins in the middle of a file: its message is whole, and nothing contradicts it
-                self._server = event.server_id
-            elif event.server_id != self._server:
+            if not self._known_form(event):
                 continue
             values, unknown = sml_content(event)
             _count(self.unknown, unknown)
+            counters = {v.property: v.value for v in values if v.property in COUNTERS and isinstance(v.value, float)}
+            if not event.whole and not all(self._possible(name, value, event.at) for name, value in counters.items()):
+                continue
+            self._counters = {**self._counters, **{name: (value, event.at) for name, value in counters.items()}}
             for value in values:
                 yield Believed(event.at, value)
+
+    def _known_form(self, found: ValueList) -> bool:
+        """Whether the list has the codes, units and texts of the last whole one; two equal strays will do at first
+        (a capture of damaged files only)."""
+        form = (found.server_id, *(
+            (e.obis, e.unit, e.scaler, e.value if isinstance(e.value, bytes) else None) for e in found.entries))
+        if found.whole or (self._form is None and form == self._candidate):
+            self._form = form
+        self._candidate = form
+        return form == self._form
+
+    def _possible(self, name: str, value: float, t_s: float) -> bool:
+        before = self._counters.get(name)
+        return before is None or 0 <= value - before[0] <= GRID_MAX_KWH_PER_H * (t_s - before[1]) / 3600 + 0.01
 
 
 class PzemMeter:

@@ -20,6 +20,8 @@ from .teleinfo import Mode
 
 #: A read ends at the latest after this: the plugin must end within a second of being told to.
 READ_S = 0.5
+#: More than any port holds: a read takes what is there.
+READ_BYTES = 4096
 #: A line that says nothing readable for so long is opened anew, and looked at anew under ``auto``.
 SILENT_S = 30.0
 #: The meter's answer to a Modbus request takes 26 ms on the line and up to 0.1 s inside.
@@ -68,7 +70,7 @@ class PowerMeter(Plugin, name="power_meter"):
         if self._known is None and config.protocol != "auto" and len(settings) == 1:
             self._known = config.protocol, settings[0]
         first = self._known[1] if self._known else settings[0]
-        stream = io.serial(config.port, baudrate=first.baudrate, bytesize=first.bytesize, parity=first.parity)
+        stream = io.serial(config.port, baudrate=first.baudrate)
         try:
             kept: list[tuple[float, bytes]] = []
             if self._known is None:
@@ -89,14 +91,14 @@ class PowerMeter(Plugin, name="power_meter"):
         heard = 0
         for number, setting in enumerate(settings):
             if number:
-                stream.reconfigure(baudrate=setting.baudrate, bytesize=setting.bytesize, parity=setting.parity)
+                stream.reconfigure(baudrate=setting.baudrate)
             detector = Detector(protocols, mode=config.mode, address=config.address)
             kept: list[tuple[float, bytes]] = []
             asks = 3 if setting.ask and "pzem" in protocols else 0
             began = _now_s(io)
             while not io.stopping:
                 try:
-                    data = stream.read(_portion(setting), READ_S)
+                    data = stream.read(READ_BYTES, READ_S)
                 except RetryLater:
                     found = detector.finish()
                     if found is None:
@@ -109,7 +111,7 @@ class PowerMeter(Plugin, name="power_meter"):
                     if found is not None:
                         return self._found(io, stream, detector, found, setting, kept)
                 elapsed = _now_s(io) - began
-                if elapsed > setting.patience_s * (PROMISE if detector.promising else 1.0):
+                if elapsed > setting.patience_s and (elapsed > PROMISE * setting.patience_s or not detector.promising):
                     if not asks:
                         break
                     asks -= 1
@@ -135,9 +137,10 @@ class PowerMeter(Plugin, name="power_meter"):
         """Remember it. Where the source has no speed (a pty, a capture) any setting finds anything: take the meter's
         own, which paces a replay rightly."""
         own = detector.natural(protocol)
-        if self.config.baudrate is None and setting != own and not (setting.ask and protocol != "dsmr"):
+        if self.config.baudrate is None:
+            if setting.baudrate != own.baudrate:
+                stream.reconfigure(baudrate=own.baudrate)
             setting = own
-            stream.reconfigure(baudrate=setting.baudrate, bytesize=setting.bytesize, parity=setting.parity)
         io.log.info("%s: %s at %s", self.config.port, protocol, setting)
         self._known = protocol, setting
         return kept
@@ -162,7 +165,7 @@ class PowerMeter(Plugin, name="power_meter"):
                 if asking:
                     yield from self._ask(io, stream, meter)
                 else:
-                    data = stream.read(_portion(setting), READ_S)
+                    data = stream.read(READ_BYTES, READ_S)
                     if data:
                         yield from self._readings(io, meter, meter.feed(data, _now_s(io)), _now_s(io))
                 now = _now_s(io)
@@ -241,8 +244,3 @@ class PowerMeter(Plugin, name="power_meter"):
 
 def _now_s(io: Io) -> float:
     return io.clock.boottime_us() / 1e6
-
-
-def _portion(setting: LineSetting) -> int:
-    """Bytes of a tenth of a second: what one read takes at most, so that stamps are near the wire."""
-    return max(16, setting.baudrate // 100)
