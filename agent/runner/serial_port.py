@@ -47,6 +47,9 @@ class SerialPort:
                               ) from None
         self.port = port
         self._wait = wait
+        self._frameless = _is_pty(port)
+        if self._frameless:
+            bytesize, parity, stopbits = 8, "N", 1
         self._error: tuple[type[Exception], ...] = (serial.SerialException, OSError, termios.error)
         try:
             self._serial = serial.Serial(
@@ -81,6 +84,8 @@ class SerialPort:
             raise self._gone(error) from None
 
     def reconfigure(self, *, baudrate: int, bytesize: int = 8, parity: str = "N", stopbits: int = 1) -> None:
+        if self._frameless:
+            bytesize, parity, stopbits = 8, "N", 1
         try:
             self._serial.apply_settings(
                 {**self._serial.get_settings(), "baudrate": baudrate, "bytesize": bytesize, "parity": parity,
@@ -102,6 +107,15 @@ class SerialPort:
         if error is None or getattr(error, "errno", None) in (None, errno.EIO, errno.ENODEV, errno.ENXIO, errno.EBADF):
             return SerialTrouble(self.port, "the device went away", "check its cable and its power")
         return SerialTrouble(self.port, str(error), "check its cable and its power")
+
+
+def _is_pty(port: str) -> bool:
+    """A pseudo-terminal (a simulated device) carries whole bytes only: Linux ignores another frame at its first setting
+    and refuses it at the next one (EINVAL)."""
+    try:
+        return 136 <= os.major(os.stat(port).st_rdev) <= 143
+    except OSError:
+        return False
 
 
 def _waiting(fd: int) -> int:

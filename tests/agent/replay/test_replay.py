@@ -91,7 +91,8 @@ def test_a_raw_capture_comes_at_the_speed_of_its_line() -> None:
     """1200 baud, 7E1: ten bits a byte, 120 bytes a second."""
     got = records(Lines, b"100\n" * 300)
     assert len(got) == 300
-    assert got[-1] == {"t": pytest.approx(10.0, abs=1e-5), "plugin": "test_lines", "property": "power_w", "value": 100.0, "unit": "W"}
+    assert got[-1] == {"t": pytest.approx(10.0, abs=1e-5), "plugin": "test_lines", "property": "power_w",
+                       "value": 100.0, "unit": "W"}
     assert [record["t"] for record in got] == sorted(record["t"] for record in got)
     fast = records(Lines, b"100\n" * 300, baudrate=9600, bytesize=8, parity="N")
     assert fast[-1]["t"] == pytest.approx(1.25, abs=1e-4)  # ties move on by a microsecond each
