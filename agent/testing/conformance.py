@@ -220,7 +220,7 @@ def running(kind: type[Plugin], config: Any, simulate: bool) -> Iterator[tuple[W
             yield worker, lines
         finally:
             worker.stop()
-            worker.join(10)
+            worker.join(STOP_S)
 
 
 def stops_within_a_second(kind: type[Plugin], folder: Path) -> Iterator[str]:
