@@ -26,7 +26,8 @@ SCHEMA = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     """CREATE TABLE epochs(id INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE, hardware TEXT NOT NULL,
         next_seq INTEGER NOT NULL, produced INTEGER NOT NULL, receipted INTEGER NOT NULL, settled TEXT NOT NULL,
-        dropped TEXT NOT NULL, state TEXT NOT NULL, waiting INTEGER NOT NULL)""",
+        dropped TEXT NOT NULL, state TEXT NOT NULL, waiting INTEGER NOT NULL,
+        crc INTEGER NOT NULL)""",
     """CREATE TABLE batches(id INTEGER PRIMARY KEY, n INTEGER NOT NULL, prio INTEGER NOT NULL, boot INTEGER NOT NULL,
         enc TEXT NOT NULL, created_s INTEGER NOT NULL, total INTEGER NOT NULL, crc INTEGER NOT NULL,
         body BLOB NOT NULL)""",
@@ -95,6 +96,12 @@ def create(database: sqlite3.Connection) -> None:
     database.execute("COMMIT")
 
 
+def has_our_schema(database: sqlite3.Connection) -> bool:
+    """Whether the tables are as :func:`create` makes them; SQLite does not notice a flipped bit in a column's name."""
+    made = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")]
+    return not made or made == list(SCHEMA)
+
+
 def close_database(database: sqlite3.Connection, path: str | Path) -> None:
     """Checkpoint and close; never raises (the disk may be gone)."""
     try:
@@ -117,10 +124,16 @@ def has_wal_reset_bug() -> bool:
     return sqlite3.sqlite_version_info < FIXED_WAL_RESET
 
 
+_DISK = frozenset((sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL,
+                   sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM,
+                   sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOLFS))
+
+
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file's content is wrong, and not that the disk or the lock is."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    """Whether the file's content is wrong, and not the disk or the lock: our own statements never fail otherwise, so
+    also a missing column or a constraint that does not hold is damage."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF not in _DISK
 
 
 def is_full(error: sqlite3.Error) -> bool:

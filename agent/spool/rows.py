@@ -56,6 +56,11 @@ class Row(Struct, frozen=True):
     created_s: int
 
 
+EPOCH_COLUMNS = "epoch, hardware, next_seq, produced, receipted, settled, dropped, state, waiting"
+INSERT_EPOCH = f"INSERT INTO epochs({EPOCH_COLUMNS}, crc, id) VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+SELECT_EPOCHS = f"SELECT {EPOCH_COLUMNS}, crc, id FROM epochs ORDER BY id"
+
+
 class Epoch(Struct):
     """Numbers of one spool file on one board; ``produced = receipted + dropped + (rows not settled)``, in samples."""
 
@@ -81,15 +86,18 @@ class Epoch(Struct):
         return msgspec.structs.replace(self, settled=Ranges(self.settled), dropped=dict(self.dropped))
 
     def columns(self) -> tuple[Any, ...]:
-        """As the table ``epochs`` keeps it, the id last."""
-        return (self.epoch, self.hardware, self.next_seq, self.produced, self.receipted,
-                msgspec.json.encode(list(self.settled)).decode(), msgspec.json.encode(self.dropped).decode(),
-                self.state, self.waiting, self.id)
+        """As the table ``epochs`` keeps it: :data:`EPOCH_COLUMNS`, then its checksum and the id."""
+        values = (self.epoch, self.hardware, self.next_seq, self.produced, self.receipted,
+                  msgspec.json.encode(list(self.settled)).decode(), msgspec.json.encode(self.dropped).decode(),
+                  self.state, self.waiting)
+        return (*values, zlib.crc32(repr((*values, self.id)).encode()), self.id)
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> Epoch:
-        """From a row of ``epochs``, the id last. Raises ValueError when it makes no sense."""
-        epoch, hardware, next_seq, produced, receipted, settled, dropped, state, waiting, number = row
+        """From a row of ``epochs``, checksum and id last. Raises ValueError when it is not what was written."""
+        epoch, hardware, next_seq, produced, receipted, settled, dropped, state, waiting, crc, number = row
+        if zlib.crc32(repr((*row[:-2], number)).encode()) != crc:
+            raise ValueError(f"epoch {epoch!r}: its counters are not what was written")
         found = cls(number, epoch, hardware, next_seq, produced, receipted,
                     Ranges(msgspec.json.decode(settled, type=list[tuple[int, int]])),
                     msgspec.json.decode(dropped, type=dict[str, int]), state, waiting)

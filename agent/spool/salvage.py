@@ -22,7 +22,7 @@ from msgspec import Struct
 from agent.spool import carve, wal
 from agent.spool import database as db
 from agent.spool.ranges import Ranges
-from agent.spool.rows import CURRENT, OLD, Epoch, is_boot, is_whole, row_id, split_id
+from agent.spool.rows import CURRENT, INSERT_EPOCH, OLD, SELECT_EPOCHS, Epoch, is_boot, is_whole, row_id, split_id
 from agent.wire.records import BadBody, ClockInfo, Header, decode_body
 
 CHECK_S = 1.5
@@ -55,7 +55,7 @@ def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
     so what this misses is found when it is read. Raises sqlite3.Error for trouble that is not the content's."""
     if not path.exists():
         return True
-    if not wal.looks_sound(Path(f"{path}-wal")):
+    if not _has_our_header(path) or not wal.looks_sound(Path(f"{path}-wal")):
         return False
     database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     database.text_factory = db.any_text
@@ -63,12 +63,16 @@ def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
         database.execute("PRAGMA locking_mode=EXCLUSIVE")
         ends = time.monotonic() + limit_s
         database.set_progress_handler(lambda: time.monotonic() > ends, 20_000)
+        if not db.has_our_schema(database):
+            return False
         return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             return True
         if "locked" in str(error):
             raise db.SpoolBusy(f"{path} is held by another process: is a second uplink running?") from None
+        if db.is_corrupt(error):
+            return False
         raise
     except sqlite3.DatabaseError as error:
         if db.is_corrupt(error):
@@ -79,6 +83,20 @@ def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
     finally:
         database.set_progress_handler(None, 0)
         database.close()
+
+
+def _has_our_header(path: Path) -> bool:
+    """The fields of the file's header that never change (file format, 1.3). A flipped bit in some of them does not
+    look like damage to SQLite: with an unknown write version it opens the file for reading only."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(60)
+    except OSError:
+        return True  # not the content's fault: opening it says what is wrong
+    return not head or (
+        head[:18] == b"SQLite format 3\0" + db.PAGE_BYTES.to_bytes(2, "big") and head[18] in (1, 2)
+        and head[19] in (1, 2) and head[20:24] == bytes((0, 64, 32, 32)) and head[44:48] in (bytes(4), b"\0\0\0\4")
+        and head[56:60] in (bytes(4), b"\0\0\0\1"))
 
 
 # --- names of epochs beside the file ------------------------------------------------------------------------
@@ -177,8 +195,7 @@ class _Reader:
 
     def _epochs(self) -> dict[int, Epoch]:
         found: dict[int, Epoch] = {}
-        for row in self._table("""SELECT epoch, hardware, next_seq, produced, receipted, settled, dropped, state,
-                                  waiting, id FROM epochs"""):
+        for row in self._table(SELECT_EPOCHS):
             with contextlib.suppress(ValueError, TypeError):
                 epoch = Epoch.of(row)
                 if self.names.get(epoch.id, epoch.epoch) == epoch.epoch and len(epoch.epoch) == 16:
@@ -207,7 +224,7 @@ class _Reader:
                         row = (number, *values[1:])
                         if self._whole(row):
                             self.rows[number] = row
-                    case [None, str(), str(), *_] if len(values) == 10:
+                    case [None, str(), str(), *_] if len(values) == 11:
                         self._carved_epoch((*values[1:], number))
                     case [None, str(), _, str(), int(), int(), int()]:
                         boot = (number, *values[1:])
@@ -235,11 +252,11 @@ def _lend_schema(bad: Path) -> None:
     """A damaged first page hides every table although their pages are whole. The schema is made in the same order each
     time, so a new file's first page has the same root pages: lend it."""
     try:
-        with sqlite3.connect(bad, isolation_level=None) as database:
-            tables = database.execute("SELECT count(*) FROM sqlite_master WHERE type='table'").fetchone()[0]
-        database.close()
-        if tables == len(db.SCHEMA):
-            return
+        with contextlib.closing(sqlite3.connect(bad, isolation_level=None)) as database:
+            database.text_factory = db.any_text
+            tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if tables == len(db.SCHEMA) and db.has_our_schema(database):
+                return
     except (sqlite3.Error, UnicodeDecodeError):
         pass
     fresh = Path(f"{bad}.schema")
@@ -299,7 +316,13 @@ def _insert(database: sqlite3.Connection, query: str, rows: Rows) -> None:
 
 def _boots(reader: _Reader) -> Iterator[tuple[Any, ...]]:
     """The boots, and one with a made-up id for rows whose boot cannot be read: they are placed by their arrival."""
-    yield from reader.boots.values()
+    seen: set[str] = set()
+    for number, boot, *rest in reader.boots.values():
+        if boot in seen:
+            yield number, secrets.token_hex(16), None, "unsynced", 0, 0, 0
+        else:
+            yield number, boot, *rest
+        seen.add(boot)
     for number in sorted({row[3] for row in reader.rows.values()} - set(reader.boots)):
         yield number, secrets.token_hex(16), None, "unsynced", 0, 0, 0
 
@@ -341,8 +364,7 @@ def _epoch(database: sqlite3.Connection, reader: _Reader, number: int, hardware:
     epoch.waiting = len(waiting)
     if epoch.state == CURRENT:
         epoch.state = OLD
-    database.execute("""INSERT INTO epochs(epoch, hardware, next_seq, produced, receipted, settled, dropped, state,
-                        waiting, id) VALUES(?,?,?,?,?,?,?,?,?,?)""", epoch.columns())
+    database.execute(INSERT_EPOCH, epoch.columns())
     found.saved += saved
     found.ranges += [(epoch.epoch, first, last) for first, last in missing]
     found.lost = None if found.lost is None or not counted else found.lost + lost

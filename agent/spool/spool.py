@@ -25,8 +25,10 @@ from agent.spool.rows import (
     CURRENT,
     DONE,
     FOREIGN,
+    INSERT_EPOCH,
     OLD,
     RETIRED,
+    SELECT_EPOCHS,
     Boot,
     Counts,
     Epoch,
@@ -126,8 +128,7 @@ class Spool:
         return new
 
     def _load_epochs(self, hardware: list[str]) -> None:
-        for row in self.db.execute("""SELECT epoch, hardware, next_seq, produced, receipted, settled, dropped, state,
-                                      waiting, id FROM epochs ORDER BY id"""):
+        for row in self.db.execute(SELECT_EPOCHS):
             try:
                 epoch = Epoch.of(row)
             except (ValueError, TypeError) as error:
@@ -153,8 +154,7 @@ class Spool:
         """Begin a new series of numbers."""
         epoch = Epoch(max(self.epochs, default=0) + 1, secrets.token_hex(8), hardware)
         self.epochs[epoch.id] = epoch
-        self.db.execute("""INSERT INTO epochs(epoch, hardware, next_seq, produced, receipted, settled, dropped, state,
-                           waiting, id) VALUES(?,?,?,?,?,?,?,?,?,?)""", epoch.columns())
+        self.db.execute(INSERT_EPOCH, epoch.columns())
         return epoch
 
     def _guess_tried(self) -> None:
@@ -210,7 +210,7 @@ class Spool:
 
     def _save_epoch(self, epoch: Epoch) -> None:
         self.db.execute("""UPDATE epochs SET epoch=?, hardware=?, next_seq=?, produced=?, receipted=?, settled=?,
-                           dropped=?, state=?, waiting=? WHERE id=?""", epoch.columns())
+                           dropped=?, state=?, waiting=?, crc=? WHERE id=?""", epoch.columns())
 
     def save(self) -> None:
         """Inside a transaction: the counters, and now and then how long this boot has lasted."""
