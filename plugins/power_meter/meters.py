@@ -238,7 +238,7 @@ class SmlMeter:
         self.unknown: dict[str, int] = {}
         self._counters: dict[str, tuple[float, float]] = {}
         self._form: tuple[object, ...] | None = None
-        self._candidate: tuple[object, ...] | None = None
+        self._stray: ValueList | None = None
 
     def reset(self) -> None:
         self.codec.reset()
@@ -259,7 +259,13 @@ class SmlMeter:
             if event.whole:
                 self.outcomes.record(True)
             if not self._known_form(event):
+                self._stray = event
                 continue
+            if self._stray is not None:
+                stray, self._stray = self._stray, None
+                if _form(stray) == self._form and not self._counters:
+                    # The capture began in the middle of this file: now we know that it was the same meter's.
+                    yield from (Believed(stray.at, value) for value in sml_content(stray)[0])
             values, unknown = sml_content(event)
             _count(self.unknown, unknown)
             counters = {v.property: v.value for v in values if v.property in COUNTERS and isinstance(v.value, float)}
@@ -272,16 +278,20 @@ class SmlMeter:
     def _known_form(self, found: ValueList) -> bool:
         """Whether the list has the codes, units and texts of the last whole one; two equal strays will do at first
         (a capture of damaged files only)."""
-        form = (found.server_id, *(
-            (e.obis, e.unit, e.scaler, e.value if isinstance(e.value, bytes) else None) for e in found.entries))
-        if found.whole or (self._form is None and form == self._candidate):
+        form = _form(found)
+        if found.whole or (self._form is None and self._stray is not None and form == _form(self._stray)):
             self._form = form
-        self._candidate = form
         return form == self._form
 
     def _possible(self, name: str, value: float, t_s: float) -> bool:
         before = self._counters.get(name)
         return before is None or 0 <= value - before[0] <= GRID_MAX_KWH_PER_H * (t_s - before[1]) / 3600 + 0.01
+
+
+def _form(found: ValueList) -> tuple[object, ...]:
+    """What stays the same from list to list: whose it is, codes, units, texts."""
+    return found.server_id, *(
+        (e.obis, e.unit, e.scaler, e.value if isinstance(e.value, bytes) else None) for e in found.entries)
 
 
 class PzemMeter:

@@ -10,7 +10,6 @@ from msgspec import Meta, Struct
 
 from agent.api import ByteStream, Io, Node, Plugin, Reading, RetryLater, Yielded
 
-from .captures import wire_bytes
 from .detect import Detector, LineSetting, settings_for
 from .link import LinkWatch
 from .meters import PROTOCOLS, Found, Meter, make_meter
@@ -233,6 +232,8 @@ class PowerMeter(Plugin, name="power_meter"):
 
     @classmethod
     def capture(cls, config: Any, data: bytes) -> bytes:
+        from .captures import wire_bytes  # csv and ast: only a replay pays for them
+
         return wire_bytes(data)
 
     @classmethod

@@ -71,9 +71,9 @@ def _entry(value: Tlv) -> Entry:
     )
 
 
-def message(data: bytes, at: int) -> tuple[Tlv, int]:
+def message(data: bytes, at: int, check: bool = True) -> tuple[Tlv, int]:
     """The body ``[tag, content]`` of the message at ``at`` and the position behind it. Raises ValueError, also when
-    its CRC is wrong."""
+    its CRC is wrong (with ``check``)."""
     if at >= len(data) or data[at] != 0x76:
         raise ValueError("no message")
     _transaction, end = parse(data, at + 1)
@@ -83,12 +83,25 @@ def message(data: bytes, at: int) -> tuple[Tlv, int]:
     given, after = parse(data, end)
     if after >= len(data) or data[after] != 0x00 or not isinstance(given, int) or data[end] & 0xF0 != 0x60:
         raise ValueError("no end of message")
-    checked = data[at:end]
-    swapped = (given & 0xFF) << 8 | given >> 8
-    if swapped != crc.x25(checked) and swapped != crc.kermit(checked):
+    if check and not _crc_right(data[at:end], given):
         raise ValueError("wrong message CRC")
     items(body, 2)
     return body, after + 1
+
+
+def _crc_right(checked: bytes, given: int) -> bool:
+    swapped = (given & 0xFF) << 8 | given >> 8
+    return swapped in (crc.x25(checked), crc.kermit(checked))
+
+
+def _sealed_end(data: bytes, at: int) -> int:
+    """Where the message at ``at`` ends if its structure cannot be followed: behind the CRC that fits; 0 if none."""
+    end = at
+    while (end := data.find(b"\x63", end + 1)) >= 0:
+        given = int.from_bytes(data[end + 1 : end + 3], "big")
+        if data[end + 3 : end + 4] == b"\x00" and _crc_right(data[at:end], given):
+            return end + 4
+    return 0
 
 
 def _value_list(body: Tlv, whole: bool) -> ValueList | None:
@@ -134,7 +147,8 @@ def _loose_entries(data: bytes) -> Iterator[Entry]:
 
 
 def read_file(payload: bytes) -> list[ValueList | Garbage]:
-    """The value lists of a file whose CRC was right."""
+    """The value lists of a file whose CRC was right. One CRC-16 is not enough to believe what else looks wrong: a list
+    is ``whole`` when its message's own CRC was right too."""
     out: list[ValueList | Garbage] = []
     at = 0
     server = b""
@@ -151,9 +165,20 @@ def read_file(payload: bytes) -> list[ValueList | Garbage]:
             continue
         except ValueError:
             pass
-        end = _next_message(payload, at + 1)
-        loose = tuple(_loose_entries(payload[at:end]))
-        out.append(ValueList(server, loose, True, 1) if loose else Garbage("message", end - at))
+        end = _sealed_end(payload, at)
+        if end:  # the meter's encoder is wrong somewhere in here: what can be found by itself is right
+            loose = tuple(_loose_entries(payload[at:end]))
+            out.append(ValueList(server, loose, True, 1) if loose else Garbage("message", end - at))
+            at = end
+            continue
+        try:
+            body, end = message(payload, at, check=False)
+            found = _value_list(body, False)
+            if found is not None:
+                out.append(found)
+        except ValueError:
+            end = _next_message(payload, at + 1)
+            out.append(Garbage("message", end - at))
         at = end
     return out
 
