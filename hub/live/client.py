@@ -93,6 +93,7 @@ class LiveClient:
             client.tls_set_context(context)
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.reconnect_delay_set(1, 8)
+        client.max_inflight_messages_set(1000)  # a mark must not overtake what was sent before it
         client.on_socket_open = _no_delay
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -148,9 +149,15 @@ class LiveClient:
         found = self.retained([f"{topics.HOMIE}/{device}/#", f"{topics.DISCOVERY}/device/{device}/#",
                                f"{topics.OURS}/{device}/#"], timeout_s)
         state = topics.state(device)
-        for topic in [state, *sorted(found - {state})]:
-            self._publish(topic, b"", retain=True)
-        return len(found | {state})
+        try:
+            sent = [self._publish(topic, b"", retain=True) for topic in [state, *sorted(found - {state})]]
+            for one in sent:
+                one.wait_for_publish(timeout_s)
+        except (ValueError, RuntimeError) as error:
+            raise NotConnected(f"the broker went away in the middle ({error}): try again") from None
+        if not all(one.is_published() for one in sent):
+            raise NotConnected(f"the broker did not take all of it within {timeout_s:.0f} s: try again")
+        return len(sent)
 
     def retained(self, filters: list[str], timeout_s: float = 5.0) -> set[str]:
         """Topics that hold a retained message now. Raises NotConnected."""
@@ -174,12 +181,13 @@ class LiveClient:
                 self._client.unsubscribe(extra)
         return {topic for topic in found if any(mqtt.topic_matches_sub(f, topic) for f in filters)}
 
-    def _publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+    def _publish(self, topic: str, payload: bytes, *, retain: bool) -> mqtt.MQTTMessageInfo:
         if not self.connected[0]:
             raise NotConnected("no connection to the broker: try again when it is back")
         info = self._client.publish(topic, payload, qos=1, retain=retain)
         if info.rc != mqtt.MQTT_ERR_SUCCESS:
             raise NotConnected(f"the broker did not take the message ({mqtt.error_string(info.rc)}): try again")
+        return info
 
     def _subscribe(self, filters: Iterable[str]) -> None:
         options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=0)

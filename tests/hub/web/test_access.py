@@ -243,9 +243,17 @@ def test_headers_forbid_foreign_and_inline_script_framing_and_sniffing(web: Web)
 
 def test_a_flood_of_body_or_header_is_refused(web: Web) -> None:
     client = web.login("vera")
-    assert client.request("POST", "/logout", "x" * 1_500_000, Origin=client.origin,
-                          Content_Type="application/x-www-form-urlencoded").status in (400, 413)
-    assert client.get("/", X_Long="x" * 40_000).status in (400, 413, 431)
+
+    def refused(method: str, body: str, **headers: str) -> bool:
+        try:
+            return client.request(method, "/logout", body, Origin=client.origin, **headers).status in (400, 413, 431)
+        except ConnectionError:
+            return True  # the server hung up before it had read everything
+
+    assert refused("POST", "x" * 1_500_000, Content_Type="application/x-www-form-urlencoded")
+    assert refused("POST", "x" * 5_000_000, Content_Type="application/x-www-form-urlencoded")
+    assert refused("GET", "", X_Long="x" * 40_000)
+    assert client.get("/").status == 200
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/\tx"])

@@ -220,9 +220,10 @@ def test_shots_of_every_page_have_no_barrier(
         devices.device(f"bc-{n:03d}", f"Room {n}", state="lost" if n == 7 else "ready", ago_s=4000 if n == 7 else 1,
                        **({"main_meter__health": "degraded"} if n == 3 else {}))
     everywhere("fleet-20", "/", "#d-bc-018 >> text=Live")
-    for n in range(19, 499):
-        devices.device(f"bc-{n:03d}", f"Room {n}", state="lost" if n % 60 == 7 else "ready")
-    everywhere("fleet-500", "/", "#d-bc-498 >> text=Live")
+    if len(looks) == 4:
+        for n in range(19, 499):
+            devices.device(f"bc-{n:03d}", f"Room {n}", state="lost" if n % 60 == 7 else "ready")
+        everywhere("fleet-500", "/", "#d-bc-498 >> text=Live")
     with_nobody = open_tab("phone", "light", login=False)
     with_nobody.goto("/login")
     shoot(with_nobody, "login-phone-light")
