@@ -32,7 +32,7 @@ port = 9          # discard: nobody listens
 """
 
 
-def until(what: str, check: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.1) -> Any:
+def until(what: str, check: Callable[[], Any], timeout_s: float = 45.0, every_s: float = 0.25) -> Any:
     """Wait for a true answer; a bound, not a measurement."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -67,19 +67,6 @@ def test_B56_a_crash_loop_is_spaced_out_and_told_and_others_do_not_notice(device
     assert pid_of(device, "good") == good and len(device.diary("good")) == 1
 
 
-def test_B57_a_hanging_plugin_is_killed_and_started_again(device: Device) -> None:
-    until("a second life of the sleeper", lambda: len({pid for pid, _, _ in device.diary("sleeper")}) >= 2, 60)
-    told = re.search(r"E_PLUGIN_HUNG plugin sleeper made no progress for (\d+) s", device.log("watchdog"))
-    assert told and HANG_AFTER_S < int(told[1]) <= HANG_AFTER_S + 5
-
-
-def test_B57_a_leak_meets_its_limit_and_not_the_machines(device: Device) -> None:
-    until("MemoryError", lambda: "MemoryError" in device.log("plugin-hoarder"), 60)
-    pid = device.states()["plugin-hoarder"][1]
-    if pid:
-        assert psutil.Process(pid).memory_info().rss < (MEMORY_MB + 64) << 20
-
-
 def test_B24_a_flood_in_c_stays_below_the_cap_of_its_log(device: Device) -> None:
     folder = device.folder / "data/log"
     until("the flood", lambda: list(folder.glob("plugin-shouter.log.1")))
@@ -112,6 +99,19 @@ def test_B80_a_refused_agent_toml_changes_nothing_is_told_and_forgiven(device: D
     until("the plugin gone that was taken out", lambda: "plugin-added" not in device.states() and device.states())
     assert pid_of(device, "good") == good
     until("the alert is over", lambda: "config: over" in device.log("watchdog"))
+
+
+def test_B57_a_hanging_plugin_is_killed_and_started_again(device: Device) -> None:
+    until("a second life of the sleeper", lambda: len({pid for pid, _, _ in device.diary("sleeper")}) >= 2, 60)
+    told = re.search(r"E_PLUGIN_HUNG plugin sleeper made no progress for (\d+) s", device.log("watchdog"))
+    assert told and HANG_AFTER_S < int(told[1]) <= HANG_AFTER_S + 5
+
+
+def test_B57_a_leak_meets_its_limit_and_not_the_machines(device: Device) -> None:
+    until("MemoryError", lambda: "MemoryError" in device.log("plugin-hoarder"), 60)
+    pid = device.states()["plugin-hoarder"][1]
+    if pid:
+        assert psutil.Process(pid).memory_info().rss < (MEMORY_MB + 64) << 20
 
 
 def test_a_killed_watchdog_comes_back_and_finds_what_is_to_do(device: Device) -> None:
