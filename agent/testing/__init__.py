@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.testing.broker import Broker
-from agent.testing.conformance import conformance
+from agent.testing.checks import conformance
 from agent.testing.fakes import FakePty, Lines, VirtualClock, io_over
 from agent.testing.transcripts import cases, run_case
 

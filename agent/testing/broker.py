@@ -32,9 +32,9 @@ def free_port() -> int:
 class Broker:
     """``with Broker(tmp_path) as broker: connect(broker.port)``.
 
-    ``persistence`` writes the store at every change, so ``kill9`` loses nothing that was acknowledged; without it a
-    killed broker forgets everything, which is what a broker does that loses its file. ``extra`` are further lines of
-    the configuration. Raises RuntimeError with Mosquitto's own words when it does not start."""
+    ``persistence`` writes the store at every change, a moment after the acknowledgement: ``kill9`` in that moment loses
+    what was acknowledged, later it loses nothing. Without it a killed broker forgets everything. ``extra`` are further
+    lines of the configuration. Raises RuntimeError with Mosquitto's own words when it does not start."""
 
     def __init__(
         self,
