@@ -20,12 +20,14 @@ def main(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s ingest: %(message)s", stream=sys.stderr)
     stopping = threading.Event()
 
+    ingest = Ingest(settings, stopping)
+
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
+        ingest.wake()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    ingest = Ingest(settings, stopping)
     try:
         ingest.run()
     except StoreCorrupt as error:

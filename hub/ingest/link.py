@@ -239,6 +239,7 @@ class Link:
             log.info("connected to %s:%d", self.settings.broker_host, self.settings.broker_port)
             if self.rival is None:
                 self.say(self.state)
+            self.inbox.put(None)  # the loop tells it to the status file
 
         self._guarded("on_subscribe", action)
 
@@ -249,6 +250,7 @@ class Link:
                 log.warning("lost the broker at %s:%d: %s", self.settings.broker_host, self.settings.broker_port,
                             reason)
             self.connected = False
+            self.inbox.put(None)
 
         self._guarded("on_disconnect", action)
 

@@ -61,11 +61,17 @@ class Ingest:
         self.twins = Twins()
         self._tick_s = time.monotonic()
         self._written_s = 0.0
+        self._told: tuple[object, ...] = ()
         self._notes: list[Item] = []
         self._news: list[Path] = []
         self._news_s = float("-inf")
         self._lagging = False
         self._full_since: float | None = None
+
+    def wake(self) -> None:
+        """Make the loop look at ``stopping`` now; may be called from a signal handler."""
+        if hasattr(self, "link"):
+            self.link.inbox.put(None)
 
     def run(self) -> None:
         """Raises StoreError, SettingsError, Stuck."""
@@ -313,15 +319,17 @@ class Ingest:
                 os._exit(3)
 
     def _tell(self, force: bool = False) -> None:
+        """At once when something changed (at most five times a second), else as a sign of life."""
         now = time.monotonic()
-        if not force and now - self._written_s < (1.0 if self.status.commits else SIGN_OF_LIFE_S):
-            return
-        self._written_s = now
         told = self.status
-        told.written_us = now_us()
         if hasattr(self, "link"):
             told.connected = self.link.connected
             told.waiting = self.link.waiting()[0]
+        news = (told.state, told.connected, told.batches, told.unreadable, told.overflowed, *told.faults)
+        if not force and now - self._written_s < (SIGN_OF_LIFE_S if news == self._told else 0.2):
+            return
+        self._written_s, self._told = now, news
+        told.written_us = now_us()
         told.db_bytes = _size(self.settings.samples_db)
         told.wal_bytes = _size(Path(f"{self.settings.samples_db}-wal"))
         try:

@@ -224,9 +224,9 @@ def test_times_are_utc_unless_they_say_otherwise(text: str, t_us: int) -> None:
     assert export.from_iso(text) == t_us
 
 
-@pytest.mark.parametrize("text", ["23:59:60", "2016-12-31T23:59:60Z", "2026-11-22T24:00:61", "2026-13-01", "", "x" * 99])
+@pytest.mark.parametrize("text", ["23:59:60", "2016-12-31T23:59:60Z", "2026-11-22T24:00:61", "2026-13-01", "", "x"])
 def test_B30_times_that_no_clock_shows_are_refused_and_nothing_crashes(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"^\S"):
         export.from_iso(text)
 
 
