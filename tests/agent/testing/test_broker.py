@@ -37,6 +37,10 @@ def test_a_killed_broker_comes_back_on_its_port_with_what_it_saved(tmp_path: Pat
     with Broker(tmp_path) as broker:
         port, first = broker.port, broker.pid
         publish_retained(port, "hello")
+        store = broker.folder / "mosquitto.db"
+        deadline = time.monotonic() + 20
+        while not (store.exists() and b"hello" in store.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.01)  # it saves a moment after it acknowledged
         broker.kill9()
         broker.start()
         assert (broker.port, broker.pid != first) == (port, True)
