@@ -12,7 +12,7 @@ from plugins.power_meter.plausibility import Outcomes, Plausibility
 from tests.plugins.power_meter.damage import MAKERS, run
 
 LONG = bool(os.environ.get("HUTKEEPER_LONG"))
-COUNT = 100_000 if LONG else 1200
+COUNT = 100_000 if LONG else 700
 TELEINFO = [name for name in MAKERS if name.startswith("teleinfo")]
 
 
@@ -50,7 +50,7 @@ def test_teleinfo_with_its_parity_bits_is_nearly_immune(name: str) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_plausibility_throws_nothing_of_a_clean_line_away(name: str) -> None:
-    got = run(name, 600, 0.0)
+    got = run(name, 300, 0.0)
     assert got.accepted == got.offered and got.accepted_counters == got.offered_counters
     assert (got.wrong_counters, got.wrong_instant) == (0, 0), got.examples
 
