@@ -245,7 +245,6 @@ def test_degraded_and_alerts_are_told_again_to_a_new_uplink(monkeypatch: Any, fo
                 end.until("alert", lambda end=end: end.of(bus.Alert))
                 end.until("health", lambda end=end: [h for h in end.of(bus.Health) if h.state == "degraded"])
                 assert end.of(bus.Alert)[0].text == "check the cable"
-                end.until("sample", lambda end=end: end.of(bus.Batch) or end.committed is None or True)
 
 
 def test_an_async_plugin_runs_and_stops(monkeypatch: Any, folder: Path) -> None:
