@@ -19,7 +19,7 @@ from agent.api import PluginError
 from agent.supervision import prepare
 from agent.supervision.supervisord import FOREGROUND_PARENT
 
-STOP_S = 25.0
+STOP_S = 25
 UP_S = 3.0
 """A supervisord that lived this long was up; one that never is cannot be helped by starting it again."""
 GIVE_UP_AFTER = 3
@@ -49,6 +49,7 @@ class Foreground:
             raise PluginError(f"{error} (another hutkeeper-agent run of {device.id})") from None
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self._stop)
+        signal.signal(signal.SIGALRM, self._too_late)
         try:
             names = ", ".join(program.name for program in prepared.plan.programs)
             self._say(f"{device.id}: {names}; logs in {device.data_dir / 'log'}; Ctrl-C ends them all")
@@ -65,6 +66,7 @@ class Foreground:
                                            env={**os.environ, FOREGROUND_PARENT: str(os.getpid())})
             if self._stopping():  # the signal came between the test above and the start
                 self._child.terminate()
+                signal.alarm(STOP_S)
             code = self._wait(self._child)
             if self._stopping():
                 return 0
@@ -76,21 +78,20 @@ class Foreground:
         return 0
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int:
-        """Wait for its end; once it is to stop, no longer than STOP_S."""
-        while not self._stopping():
-            try:
-                return child.wait(3600)
-            except subprocess.TimeoutExpired:
-                continue
-        try:
-            return child.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._say(f"still not ended after {STOP_S:.0f} s, killing what is left")
-            child.kill()
-            return child.wait()
+        """Wait for its end, asleep: a wait with a time-out would wake up twenty times a second."""
+        code = child.wait()
+        signal.alarm(0)
+        return code
 
     def _stop(self, signum: int, frame: object) -> None:
         self._signals += 1
         child = self._child
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGTERM if self._signals == 1 else signal.SIGKILL)
+            signal.alarm(STOP_S)
+
+    def _too_late(self, signum: int, frame: object) -> None:
+        child = self._child
+        if child is not None and child.poll() is None:
+            self._say(f"still not ended after {STOP_S} s, killing what is left")
+            child.kill()
