@@ -13,9 +13,9 @@ import click
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="a key of the plugin's Config")
 def replay(use: str, file: Path, assignments: tuple[str, ...]) -> int:
     """Feed a captured FILE through plugin USE on a virtual clock; one JSON object a line."""
-    from agent import replay
+    from agent.replay import main
 
-    return int(replay.main(use, file, list(assignments)) or 0)
+    return main(use, file, list(assignments))
 
 
 @click.command()
@@ -24,6 +24,6 @@ def replay(use: str, file: Path, assignments: tuple[str, ...]) -> int:
               help="default: here")
 def new_plugin(name: str, into: Path | None) -> int:
     """Write the smallest good plugin NAME: code, README, example, one transcript; its tests pass at once."""
-    from agent import newplugin
+    from agent.newplugin import main
 
-    return int(newplugin.main(name, into or Path.cwd()) or 0)
+    return main(name, into or Path.cwd())

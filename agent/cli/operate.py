@@ -48,9 +48,9 @@ def _root_option(function: click.decorators.FC) -> click.decorators.FC:
 @_root_option
 def install(config: Path | None, root: Path) -> int:
     """As root: make the user, the directories and the systemd unit, and start the agent at every boot."""
-    from agent.supervision import install
+    from agent.supervision.install import install
 
-    return install.install(config, root, click.echo)
+    return install(config, root, click.echo)
 
 
 @click.command()
@@ -58,9 +58,9 @@ def install(config: Path | None, root: Path) -> int:
 @click.option("--purge", is_flag=True, help="also remove agent.toml and everything that was recorded")
 def uninstall(root: Path, purge: bool) -> int:
     """As root: remove what install made. agent.toml and the recorded data stay, unless --purge."""
-    from agent.supervision import install
+    from agent.supervision.install import uninstall
 
-    return install.uninstall(root, click.echo, purge=purge)
+    return uninstall(root, click.echo, purge=purge)
 
 
 def _service(name: str, words: str, text: str) -> click.Command:
