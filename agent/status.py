@@ -29,7 +29,7 @@ def read(loaded: Settings) -> dict[str, Any]:
     if report is not None:
         found |= report
         found["source"] = "uplink"
-    if ledgers and (report is None or found["age_s"] > STALE_S):
+    if ledgers and (report is None or not found.get("running", True) or found["age_s"] > STALE_S):
         found["source"] = "spool"
         found["ledger"] = ledgers[-1]
         found["ledgers"] = ledgers
@@ -58,14 +58,18 @@ def spool_ledgers(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         rows = database.execute(
-            "SELECT epoch, produced, receipted, dropped, waiting, next_seq, state FROM epochs ORDER BY id").fetchall()
+            "SELECT epoch, produced, receipted, dropped, next_seq, state FROM epochs ORDER BY id").fetchall()
     except sqlite3.Error:  # held by uplink, damaged, or of another schema: uplink's report is what there is
         return []
     finally:
         database.close()
-    return [{"epoch": epoch, "produced": produced, "receipted": receipted, "dropped": json.loads(dropped),
-             "spooled": waiting, "in_flight": 0, "next_seq": next_seq, "state": state}
-            for epoch, produced, receipted, dropped, waiting, next_seq, state in rows]
+    ledgers = []
+    for epoch, produced, receipted, text, next_seq, state in rows:
+        dropped: dict[str, int] = json.loads(text)
+        spooled = produced - receipted - sum(dropped.values())  # nothing is in flight while nobody sends
+        ledgers.append({"epoch": epoch, "produced": produced, "receipted": receipted, "dropped": dropped,
+                        "spooled": spooled, "in_flight": 0, "next_seq": next_seq, "state": state})
+    return ledgers
 
 
 def processes(run_dir: Path) -> list[dict[str, Any]]:

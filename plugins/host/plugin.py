@@ -199,10 +199,11 @@ class Host(Plugin, name="host"):
         readings: list[Yielded] = []
         if (total := used.pop("cpu", None)) is not None:
             readings.append(Reading("cpu_usage_percent", total))
-        cores = [name for name, percent in used.items() if percent is not None]
+        cores = [name for name in now if name != "cpu"]
         if len(cores) > 1:
-            readings += self._announce(cores_node(cores))
-            readings += [Reading(f"core_{name[3:]}_usage_percent", used[name], node="cores") for name in cores]
+            readings += self._announce(cores_node(cores))  # at the first look: one announcement tells all
+            readings += [Reading(f"core_{name[3:]}_usage_percent", used[name], node="cores")
+                         for name in cores if used.get(name) is not None]
         averages = proc.first_floats(proc.read(root / "proc/loadavg") or "", 3)
         if averages is not None:
             readings += [Reading(f"load_average_{minutes}m", value)

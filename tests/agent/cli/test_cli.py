@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.bus import Batch, Part
 from agent.cli import group, one_line, services
-from agent.spool.database import SCHEMA
+from agent.clock import boot_id
+from agent.spool.spool import Spool
+from agent.wire.records import Columns
 
 AGENT = Path(sys.executable).with_name("hutkeeper-agent")
 CONFIG = '[device]\nid = "bench"\ndata_dir = "data"\nrun_dir = "run"\nclock = "trust"\n[plugins.host]\n'
@@ -93,17 +95,18 @@ def test_status_of_a_device_that_does_not_run_reads_the_spools_file(folder: Path
     done = agent("status", folder=folder)
     assert done.returncode == 1 and "no supervisord runs here" in done.stdout
     (folder / "data").mkdir()
-    with sqlite3.connect(folder / "data/spool.db") as database:
-        for statement in SCHEMA:
-            database.execute(statement)
-        database.execute("INSERT INTO epochs VALUES(1, 'ab', 'hw', 12, 1000, 700, '[]', ?, 'current', 250)",
-                         ('{"full": 50}',))
+    spool = Spool(folder / "data/spool.db")
+    columns = Columns(list(range(1, 1001)), list(range(1000)))
+    spool.commit([Batch("host", "r", 1, boot_id(), [Part(1, {"host/uptime_s": columns})])])
+    spool.settle(spool.current, [(1, 1)])
+    spool.commit([Batch("host", "r", 2, boot_id(), [Part(1, {"host/uptime_s": Columns([2000, 2001], [1, 2])})])])
+    spool.close()
     found = json.loads(agent("status", "--json", folder=folder).stdout)
     assert found["source"] == "spool"
-    assert found["ledger"]["produced"] == 1000 == (
-        found["ledger"]["receipted"] + found["ledger"]["spooled"] + found["ledger"]["dropped"]["full"])
+    ledger = found["ledger"]
+    assert (ledger["produced"], ledger["receipted"], ledger["spooled"], ledger["dropped"]) == (1002, 1000, 2, {})
     shown = agent("status", folder=folder).stdout
-    assert "produced 1000 = receipted 700 + dropped 50 + spooled 250 + in flight 0" in shown
+    assert "produced 1002 = receipted 1000 + dropped 0 + spooled 2 + in flight 0" in shown
 
 
 def test_supervisor_conf_is_what_supervisord_reads(folder: Path) -> None:
