@@ -19,6 +19,7 @@ from agent.discovery import DeviceInfo
 from agent.settings import Settings, SettingsError
 from agent.spool import database, room
 from agent.spool.keeper import Keeper
+from agent.spool.rows import FOREIGN
 from agent.spool.spool import Damaged, Limits, Spool
 from agent.supervision.heartbeat import Heartbeat
 from agent.uplink import state as state_plane
@@ -48,6 +49,7 @@ SYS_AT_LEAST_S = 30.0
 DOWN_AFTER_S = 20.0
 STOP_S = 3.0
 TAKEOVERS_PER_MIN = 3
+TWIN_OVER_S = 600.0
 
 
 class Uplink:
@@ -95,6 +97,8 @@ class Uplink:
         self.link.on_sent = lambda token, code: self.drain.on_sent(token, code, time.monotonic())
         self.status = StatusFile(device.run_dir)
         self._takeovers: list[float] = []
+        self._connected_s = 0.0
+        self._own_epochs: set[str] = set()
         self._reported = b""
         self._was_unsynced = False
         self._sys: dict[str, Any] = {}
@@ -218,6 +222,8 @@ class Uplink:
         if self.keeper.tick(now_s):
             self.drain.spool_changed(now_s)
         self.orders.tick(now_s)
+        if self.link.connected and now_s - self._connected_s > TWIN_OVER_S:
+            self.book.clear("dup-client-id")
         if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
             self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
         self._report(now_s, now_us)
@@ -278,6 +284,8 @@ class Uplink:
 
     def _on_connect(self) -> None:
         log.info("connected to %s", self.link.where)
+        self._connected_s = time.monotonic()
+        self.link.subscribe(topics.reported(self.settings.device.id))  # before we write there ourselves
         for alert in ("broker-down", "broker-stall"):
             self.book.clear(alert)
         self.drain.on_connect()
@@ -300,8 +308,21 @@ class Uplink:
         if lost.code == TAKEN_OVER:
             self._taken_over()
 
+    def _on_reported(self, payload: bytes, retained: bool) -> None:
+        """What stood on our own topic when we connected. Mosquitto before 2.0.12 closes a connection that is taken over
+        without MQTT 5's word for it, so the other one's epoch in our place is what tells."""
+        if not retained:
+            return
+        self.link.unsubscribe(topics.reported(self.settings.device.id))
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            epoch = messages.decode(payload, Reported).epoch
+            ours = {known.epoch for known in self.spool.epochs.values() if known.state != FOREIGN}
+            if epoch and epoch not in ours and epoch not in self._own_epochs:
+                self._taken_over()
+
     def _taken_over(self) -> None:
-        """Somebody else connected under our id. Now and then it is our own ghost; again and again it is a twin."""
+        """Somebody else is connected under our id. Once it may be this device before its card was changed; again and
+        again it is a twin."""
         now_s = time.monotonic()
         self._takeovers = [at for at in self._takeovers if now_s - at < 60.0] + [now_s]
         if len(self._takeovers) > TAKEOVERS_PER_MIN:
@@ -310,6 +331,9 @@ class Uplink:
 
     def _on_message(self, message: Message) -> None:
         now_s = time.monotonic()
+        if message.topic == topics.reported(self.settings.device.id):
+            self._on_reported(message.payload, message.retained)
+            return
         handled = (self.drain.on_message(message.topic, message.payload, now_s)
                    or self.requests.on_message(message.topic, message.payload, message.retained)
                    or self.live.on_message(message.topic, message.payload, message.retained)
@@ -320,9 +344,11 @@ class Uplink:
     def _publish_reported(self, again: bool = False) -> None:
         device = self.settings.device
         payload = messages.encode(Reported(device.name or device.id, __version__, {
-            name: known.declaration for name, known in sorted(self.plugins.known.items())}))
+            name: known.declaration for name, known in sorted(self.plugins.known.items())},
+            epoch=self.spool.current.epoch))
         if self.link.connected and (again or payload != self._reported):
             self._reported = payload
+            self._own_epochs.add(self.spool.current.epoch)
             self.link.publish(topics.reported(device.id), payload, qos=1, retain=True)
 
     def _send_command(self, instance: str, command: bus.Command) -> bool:

@@ -57,6 +57,8 @@ class Reported(Struct, frozen=True, omit_defaults=True):
     agent_version: str
     plugins: dict[str, PluginDeclaration]
     desired_version: int = 0
+    epoch: str = ""
+    """Of the spool that is in use: who reads another one here than it wrote has a twin (B12)."""
 
 
 class Request(Struct, frozen=True, omit_defaults=True):

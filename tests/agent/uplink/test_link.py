@@ -1,0 +1,163 @@
+"""The link under faults, with the real process, a real Mosquitto and a TCP fault proxy between them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agent.testing.broker import Broker, mosquitto_path
+from agent.uplink.backoff import CAP_S, Backoff
+from tests.agent.uplink.hub import SmallHub
+from tests.agent.uplink.rig import Rig, until
+from tests.fakes.faultproxy import FaultProxy
+
+LONG = os.environ.get("HUTKEEPER_LONG") == "1"
+needs_mosquitto = pytest.mark.skipif(mosquitto_path() is None, reason="mosquitto is not installed")
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with Broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+def test_B08_full_jitter_from_the_first_try_and_never_above_the_cap() -> None:
+    backoff = Backoff(random.Random(1))
+    waits = [[Backoff(random.Random(seed)).wait_s() for seed in range(200)]]
+    assert max(waits[0]) <= 1.0 and min(waits[0]) < 0.05 and max(waits[0]) > 0.9, "the first try is spread too"
+    series = [backoff.wait_s() for _ in range(40)]
+    assert all(wait <= min(CAP_S, 2.0**n) for n, wait in enumerate(series)) and max(series) <= CAP_S
+    assert max(series[10:]) > 100
+
+
+def test_B06_back_off_is_forgotten_only_after_thirty_stable_seconds() -> None:
+    backoff = Backoff(random.Random(1))
+    for _ in range(8):
+        backoff.wait_s()
+        backoff.connected_for(29.0)
+    assert backoff.failures == 8
+    backoff.connected_for(30.0)
+    assert backoff.failures == 0
+
+
+@needs_mosquitto
+def test_B06_a_flapping_link_leaks_no_descriptor_and_no_thread(broker: Broker, tmp_path: Path) -> None:
+    hub = SmallHub(broker.port, "flap")
+    # the test's own process would wait 2^n s between tries: here the sleeps are cut to a thousandth
+    env = {"HUTKEEPER_TEST_BACKOFF": "1"}
+    with FaultProxy(broker.port) as proxy, Rig(tmp_path, proxy.port, device="flap", env=env) as rig:
+        plugin = rig.start().plugin()
+        plugin.make(10)
+        plugin.wait_acked()
+        until("first samples", lambda: hub.samples >= 10, 20)
+        process = psutil.Process(rig.pid)
+        until("at rest", lambda: process.num_threads() <= 4, 10)
+        before = process.num_fds(), process.num_threads()
+        for _ in range(50 if LONG else 4):
+            seen = proxy.accepted
+            proxy.refuse = True
+            proxy.cut()
+            time.sleep(0.05)
+            proxy.refuse = False
+            until("connected again", lambda seen=seen: proxy.accepted > seen, 60)  # type: ignore[misc]
+        plugin.make(10)
+        plugin.wait_acked()
+        until("samples after it", lambda: hub.samples >= 20, 60)
+        until("nothing leaked", lambda: (process.num_fds(), process.num_threads()) <= before, 15)
+    hub.close()
+
+
+@needs_mosquitto
+def test_B03_half_open_is_noticed_within_two_keepalives_and_named(broker: Broker, tmp_path: Path) -> None:
+    hub = SmallHub(broker.port, "half")
+    with FaultProxy(broker.port) as proxy, Rig(tmp_path, proxy.port, device="half", keepalive=2) as rig:
+        plugin = rig.start().plugin()
+        plugin.make(5)
+        plugin.wait_acked()
+        until("first samples", lambda: hub.samples >= 5, 20)
+        proxy.black_hole = True
+        plugin.make(5)
+        plugin.wait_acked()
+        until("E_BROKER_STALL", lambda: any("E_BROKER_STALL" in line["message"] for line in rig.log()), 20)
+        assert rig.process is not None and rig.process.poll() is None
+        proxy.black_hole = False
+        proxy.cut()
+        until("the rest", lambda: hub.samples >= 10, 60)
+        until("the alert is over", lambda: "broker-stall" not in rig.status()["faults"], 10)
+        assert sorted(hub.values) == list(range(10))
+    hub.close()
+
+
+@needs_mosquitto
+def test_B12_twins_name_themselves(broker: Broker, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    env = {"HUTKEEPER_TEST_BACKOFF": "1"}
+    with Rig(one, broker.port, device="twin", env=env) as first, Rig(two, broker.port, device="twin", env=env) as other:
+        first.start()
+        other.start()
+        until("E_DUP_CLIENT_ID", lambda: any("E_DUP_CLIENT_ID" in line["message"]
+                                             for line in first.log() + other.log()), 60)
+        assert first.process and other.process and first.process.poll() is None and other.process.poll() is None
+        epochs = [until("a status", lambda rig=rig: rig.status().get("ledger"), 20)["epoch"]  # type: ignore[misc]
+                  for rig in (first, other)]
+        assert epochs[0] != epochs[1], "both data sets are kept apart"
+
+
+@needs_mosquitto
+def test_B39_publishes_that_the_broker_refuses_raise_the_alert_and_lose_nothing(tmp_path: Path) -> None:
+    acl = tmp_path / "acl.conf"
+    acl.write_text("topic readwrite homie/#\ntopic read #\ntopic readwrite hutkeeper/1/hub/#\n"
+                   "topic readwrite hutkeeper/1/acl/receipt\ntopic readwrite hutkeeper/1/acl/reported\n"
+                   "topic readwrite homeassistant/#\n")
+    with Broker(tmp_path, extra=[f"acl_file {acl}"]) as broker, Rig(
+            tmp_path, broker.port, device="acl", env={"HUTKEEPER_TEST_BACKOFF": "1"}) as rig:
+        hub = SmallHub(broker.port, "acl")
+        plugin = rig.start().plugin()
+        plugin.make(10)
+        plugin.wait_acked()
+        until("E_NO_RECEIPT", lambda: any("E_NO_RECEIPT" in line["message"] for line in rig.log()), 60)
+        until("everything is kept", lambda: rig.status().get("ledger", {}).get("produced") == 10, 10)
+        acl.write_text("topic readwrite #\n")
+        os.kill(broker.pid, signal.SIGHUP)
+        until("nothing lost", lambda: hub.samples >= 10, 60)
+        until("the alert is over", lambda: rig.status()["faults"] == {}, 10)
+        hub.close()
+
+
+@needs_mosquitto
+def test_B07_a_slow_link_makes_progress_with_a_large_backlog(broker: Broker, tmp_path: Path) -> None:
+    hub = SmallHub(broker.port, "slow")
+    with FaultProxy(broker.port) as proxy, Rig(tmp_path, proxy.port, device="slow", keepalive=3) as rig:
+        proxy.bytes_per_s = 6000.0
+        proxy.delay_s = 0.3
+        plugin = rig.start().plugin()
+        rng = random.Random(7)
+        for _ in range(6):  # one batch alone takes longer than two keepalives
+            plugin.make(500, values=[rng.randbytes(40).hex() for _ in range(500)])
+            plugin.wait_acked()
+        until("something arrives", lambda: hub.samples > 300, 60)
+        proxy.bytes_per_s = 200_000.0
+        until("all of it", lambda: hub.samples >= 3000, 90)
+        assert hub.samples == 3000 and len({str(value) for value in hub.values}) == 3000
+        until("a quiet ledger", lambda: rig.status()["ledger"]["receipted"] == 3000, 20)
+    hub.close()
+
+
+@needs_mosquitto
+def test_no_broker_is_named_and_sigterm_ends_it_all_the_same(tmp_path: Path) -> None:
+    with Rig(tmp_path, 1, device="alone") as rig:
+        plugin = rig.start().plugin()
+        plugin.make(10)
+        plugin.wait_acked()
+        until("it says so", lambda: any("no connection to 127.0.0.1:1" in line["message"] for line in rig.log()), 10)
+        assert rig.stop() == 0
+        assert rig.status()["ledger"]["produced"] == 10
