@@ -219,11 +219,12 @@ class Link:
                 log.error("the broker at %s:%d refuses us: %s", self.settings.broker_host, self.settings.broker_port,
                           reason)
                 return
-            # Retained state as it is now; records as they come. Receipts are what counts, so nothing waits in the
-            # broker for us: a device sends again what has none.
+            # Retained state as it is now; records as they come. Records with QoS 0: a device keeps a batch until our
+            # receipt whatever the broker says, and a persistent broker would write its whole file for each of them
+            # (measured: 200 batches/s with QoS 1, 1,400/s with QoS 0, behind autosave_on_changes).
             plain = SubscribeOptions(qos=1)
             client.subscribe([(topics.HUB_STATE, plain), (REPORTED, plain), (LEDGER, plain), (ADDRESS, plain),
-                              (RECORDS, plain)])
+                              (RECORDS, SubscribeOptions(qos=0))])
 
         self._guarded("on_connect", action)
 

@@ -141,35 +141,45 @@ class Ingest:
         """One transaction's worth of messages, and when the oldest of them came.
 
         Ends with enough samples, after enough time, or in a quiet moment when a device waits for its receipts."""
-        inbox = self.link.inbox
-        items: list[Item] = []
         keep = self.settings.store
-        came_s = time.monotonic()
-        ends = came_s + 1.0
-        samples = 0
+        items: list[Item] = []
+        try:
+            message = self.link.inbox.get(timeout=1.0)
+        except queue.Empty:
+            message = None
+        if message is None:
+            return items, time.monotonic()  # look at link.problem, link.rival, stopping
+        came_s = message.received_s
+        ends = time.monotonic() + keep.commit_s
         of_topic: dict[str, int] = {}
-        hurry = False
+        samples, hurry, woken = 0, False, False
         while True:
-            try:
-                message = inbox.get(timeout=max(0.0, min(ends - time.monotonic(), LINGER_S if hurry else 1.0)))
-            except queue.Empty:
-                break
-            if message is None:
-                break  # look at link.problem, link.rival
-            if not of_topic:
-                came_s = message.received_s
-                ends = min(ends, time.monotonic() + keep.commit_s)
-            count = of_topic[message.topic] = of_topic.get(message.topic, 0) + 1
-            hurry = hurry or count >= HURRY
-            self.link.taken_bytes += len(message.payload)
-            if self._full_since is None:  # else let go without a receipt
-                for item in self._items(message):
-                    items.append(item)
-                    if isinstance(item, Samples):
-                        samples += item.header.n
-            if samples >= keep.commit_samples or len(items) >= MAX_ITEMS or time.monotonic() >= ends:
-                break
-        return items, came_s
+            quiet = message is None
+            while message is not None:
+                count = of_topic[message.topic] = of_topic.get(message.topic, 0) + 1
+                hurry = hurry or count >= HURRY
+                self.link.taken_bytes += len(message.payload)
+                if self._full_since is None:  # else let go without a receipt
+                    for item in self._items(message):
+                        items.append(item)
+                        samples += item.header.n if isinstance(item, Samples) else 0
+                if samples >= keep.commit_samples or len(items) >= MAX_ITEMS:
+                    return items, came_s
+                message, woken = self._next()
+            left = ends - time.monotonic()
+            if left <= 0 or woken or (hurry and quiet):
+                return items, came_s
+            # Sleep, not wait: so the network thread reads a whole burst before the two of us share the interpreter.
+            time.sleep(min(left, LINGER_S if hurry else keep.commit_s / 10))
+            message, woken = self._next()
+
+    def _next(self) -> tuple[Message | None, bool]:
+        """The next message that is there already, and whether it was a call to look around instead."""
+        try:
+            message = self.link.inbox.get_nowait()
+        except queue.Empty:
+            return None, False
+        return message, message is None
 
     def _commit(self, items: list[Item], waited_since_s: float) -> None:
         items += self._notes
