@@ -5,9 +5,9 @@ of MQTT, and :meth:`State.tick` when it says so; :class:`State` answers with pub
 
 What a user can rely on, for device ``bc-power`` (MQTT.md B3, DESIGN.md section 3):
 
-* ``homie/5/bc-power/$state`` is ``ready`` while the device is connected, ``init`` for a moment while its description
-  changes (new nodes are collected: one such round a minute, more only in the first minute of a plugin),
-  ``disconnected`` after a clean end, else ``lost``.
+* ``homie/5/bc-power/$state`` is ``ready`` while the device is connected, ``init`` for seconds while its description
+  changes (at most once a minute, see :mod:`agent.uplink.state_rounds`), ``disconnected`` after a clean end, else
+  ``lost``.
 * Values are retained, at most one every 0.2 s; ``<node>/last-update`` says how old they are (not the time of arrival),
   and is missing as long as this machine does not know the time.
 * ``$alert/stale-<node>-<property>`` stands while a value is older than its max age, ``$alert/stale-<node>`` when all
@@ -36,6 +36,7 @@ from agent.uplink.state_alerts import Alerts
 from agent.uplink.state_commands import Commands
 from agent.uplink.state_discovery import Announcer
 from agent.uplink.state_memory import Memory
+from agent.uplink.state_rounds import Rounds
 from agent.uplink.state_sweep import LIVING, Sweep, former_topics, leftovers
 from agent.uplink.state_values import Values
 from agent.wire import topics
@@ -43,13 +44,6 @@ from agent.wire.messages import PluginDeclaration
 
 log = logging.getLogger(__name__)
 
-COLLECT_US = 1_000_000
-"""A plugin that finds three meters names them one after another: one round for all."""
-ROUND_EVERY_US = 60_000_000
-QUICK_ROUND_US = 2_000_000
-"""A plugin that starts shows what its meter has within seconds; then rounds back off, each wait twice the last."""
-FIRST_ROUND_US = 5_000_000
-"""After the first connect: wait at most this long for the plugins that agent.toml names."""
 HEAL_EVERY_US = 10_000_000
 REMEMBER_EVERY_US = 6 * 3600 * 1_000_000
 """How often identity.json learns which found nodes are alive."""
@@ -71,6 +65,10 @@ class Publisher(Protocol):
 def will(device: str) -> tuple[str, bytes]:
     """Topic and payload of the MQTT will (retained, QoS 1)."""
     return topics.state(device), b"lost"
+
+
+def _is_due(at_us: int | None, now_us: int) -> bool:
+    return at_us is not None and now_us >= at_us
 
 
 class State:
@@ -109,10 +107,15 @@ class State:
         self._alerts = Alerts(device.id, self._values, self._send)
         self._announcer = Announcer(device, self.memory.kept.install, self._send)
         self._sweep: Sweep | None = None
-        self._round_due_us: int | None = None
-        self._last_round_us: int | None = None
-        self._spacing_us = QUICK_ROUND_US
+        self._swept = False
+        """The broker was looked through in this connection."""
+        self._rounds = Rounds(self._instances)
+        self._described: set[str] = set()
+        """Plugins that the published description has."""
+        self._said = b""
+        """The ``$state`` that we published last."""
         self._healed_us: int | None = None
+        self._heal_due_us: int | None = None
         self._remembered_us = clock.boottime_us()
         self._values.set_nodes([sys_node()], SYS)
 
@@ -130,8 +133,7 @@ class State:
         # Ours, but not only ours: a late will says we are lost, and a description of an earlier card has its version.
         self._mqtt.subscribe(topics.state(self.device.id))
         self._mqtt.subscribe(topics.description(self.device.id))
-        complete = self._last_round_us is not None or not self._silent()
-        self._round_due_us = now_us if complete else now_us + FIRST_ROUND_US
+        self._rounds.connected(now_us)
         self.tick(now_us)
 
     def on_disconnect(self) -> None:
@@ -139,9 +141,12 @@ class State:
         self._pause()
 
     def _pause(self) -> None:
+        self._rounds.disconnected()
+        self._heal_due_us = None
         self._values.pause()
         self._announcer.pause()
         self._sweep = None
+        self._swept = False
 
     def stop(self) -> None:
         """Before a clean end; the caller then waits for the publish and disconnects."""
@@ -161,16 +166,22 @@ class State:
             self._mqtt.publish(topic, payload, qos=qos, retain=retain)
 
     def _publish_state(self, word: bytes) -> None:
+        self._said = word
+        self._heal_due_us = None
         self._send(topics.state(self.device.id), word, 1, True)
 
     # --- from the local bus ---------------------------------------------------------------------------------
 
     def on_plugins(self, instances: Iterable[str]) -> None:
         """The plugins of a (re)loaded agent.toml: what is gone leaves the tree, its history stays on the hub."""
-        self._instances = set(instances)
+        before, self._instances = self._instances, set(instances)
+        self._rounds.listed(self._instances - before - set(self._declared))
+        for instance in before - self._instances:
+            self._rounds.gone(instance)
         for instance in set(self._declared) - self._instances:
             gone = self._declared.pop(instance)
             self._runs.pop(instance, None)
+            self._described.discard(instance)
             self.memory.forget_plugin(instance, [node.id for node in gone.nodes])
             self.tree.remove_plugin(instance)
             self._health.pop(instance, None)
@@ -189,16 +200,16 @@ class State:
             return
         for line in problems(full):
             self._warn(line)
-        first = instance not in self._declared
+        if instance not in self._declared:
+            self._rounds.came(instance)
         self._declared[instance] = full
         self._instances.add(instance)
-        self._changed(instance, soon=first)
+        self._changed(instance)
         if instance in self._health:
             self.on_health(self._health[instance])
 
     def _changed(self, instance: str | None, soon: bool = False) -> None:
-        """Take declarations into tree and slots, and see that controllers hear of it: ``soon`` for what a person
-        has just done (a plugin more or less), else with the next round."""
+        """Take declarations into tree and slots, and see that controllers hear of it (:meth:`Rounds.news`)."""
         for name in [instance] if instance else list(self._declared):
             self.tree.set_plugin(self._declared[name], lambda node, prop: self.memory.seen_optional(node, prop.name))
         nodes = [sys_node()]
@@ -206,20 +217,7 @@ class State:
             # also the optional properties that are not shown yet: their first value is what makes them shown
             nodes += [node for node in nodes_of(declaration) if node.id in self.tree.nodes]
         self._values.set_nodes(nodes, SYS)
-        self._want_round(soon)
-
-    def _want_round(self, soon: bool = False) -> None:
-        now_us = self._clock.boottime_us()
-        if not self.connected:
-            return  # on_connect shows it
-        if self._last_round_us is None:
-            if not self._silent():
-                self._round_due_us = now_us
-            return
-        if soon:
-            self._spacing_us = QUICK_ROUND_US
-        due = max(now_us + COLLECT_US, self._last_round_us + (0 if soon else self._spacing_us))
-        self._round_due_us = min(self._round_due_us or due, due)
+        self._rounds.news(self._clock.boottime_us(), self.connected, soon)
 
     def on_now(self, now: Now) -> None:
         now_us = self._clock.boottime_us()
@@ -278,12 +276,16 @@ class State:
 
     def _heal(self, word: bytes, now_us: int) -> None:
         """The will of a former connection may come late: then we are shown as lost while we live."""
-        ours = word in (b"init", b"ready", b"disconnected")
-        if ours or not self.connected or self._last_round_us is None:
+        if word in (b"init", b"ready", b"disconnected") or not self.connected:
             return
-        if self._healed_us is None or now_us - self._healed_us > HEAL_EVERY_US:
+        # Not at once again: two devices with one id must not shout at each other.
+        self._heal_due_us = now_us if self._healed_us is None else max(now_us, self._healed_us + HEAL_EVERY_US)
+        self._heal_if_due(now_us)
+
+    def _heal_if_due(self, now_us: int) -> None:
+        if self.connected and self._heal_due_us is not None and now_us >= self._heal_due_us:
             self._healed_us = now_us
-            self._publish_state(b"ready")
+            self._publish_state(self._said)
 
     def _former_description(self, payload: bytes) -> None:
         """The one that stood there before: its version must be outrun even when identity.json was lost."""
@@ -294,7 +296,7 @@ class State:
         if isinstance(version, int) and self.memory.kept.version < version < 1 << 62:
             self.memory.outrun(version)
             if self._values.sending:
-                self._want_round()
+                self._rounds.news(self._clock.boottime_us(), self.connected)
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -303,15 +305,20 @@ class State:
         due: list[int | None] = [self._commands.expire(now_us)]
         if now_us - self._remembered_us > REMEMBER_EVERY_US:
             self._remember(now_us)
-        if self.connected and self._round_due_us is not None and now_us >= self._round_due_us:
-            self._round(now_us)
-        if self._announcer.compare_due_us is not None and now_us >= self._announcer.compare_due_us:
-            self._announcer.compare_due_us = None
-            self._start_sweep(now_us)
-        if self._sweep is not None and now_us >= self._sweep.due_us:
-            self._finish_sweep(self._sweep)
-        due += [self._announcer.compare_due_us, self._sweep.due_us if self._sweep else None]
-        due += [self._round_due_us if self.connected else None, self._values.flush(now_us), self._alerts.tick(now_us)]
+        self._heal_if_due(now_us)
+        if self.connected and _is_due(self._rounds.describe_due_us, now_us):
+            self._describe(now_us)
+        if _is_due(self._rounds.ready_due_us, now_us):
+            self._ready(now_us)
+        due += [self._heal_due_us, self._rounds.describe_due_us, self._rounds.ready_due_us]
+        if not self._rounds.in_init:  # what is announced is what was described in a round that has ended
+            if _is_due(self._announcer.compare_due_us, now_us):
+                self._announcer.compare_due_us = None
+                self._start_sweep(now_us)
+            if self._sweep is not None and now_us >= self._sweep.due_us:
+                self._finish_sweep(self._sweep)
+            due += [self._announcer.compare_due_us, self._sweep.due_us if self._sweep else None]
+        due += [self._values.flush(now_us), self._alerts.tick(now_us)]
         return min((at for at in due if at is not None), default=None)
 
     def _remember(self, now_us: int) -> None:
@@ -322,14 +329,13 @@ class State:
             self.memory.seen({node: now_us - at for node, at in newest.items() if at is not None}, wall_us)
         self.memory.save()
 
-    def _round(self, now_us: int) -> None:
-        """init, description, values, subscriptions, ready: the only order in which a description may change."""
+    def _describe(self, now_us: int) -> None:
+        """init, description, values, subscriptions: the only order in which a description may change. Once more in
+        the same ``init`` for what comes while it lasts."""
         first_of_connection = not self._values.sending
-        self._round_due_us = None
-        self._last_round_us = now_us
-        self._spacing_us = min(ROUND_EVERY_US, self._spacing_us * 2)
-        if not first_of_connection:
+        if self._rounds.describe(now_us):
             self._publish_state(b"init")
+        self._described = set(self._declared)
         self._send(topics.description(self.device.id), self._description(), 1, True)
         live = {(node.id, name) for node in self.tree.nodes.values() for name in node.properties}
         self._values.publish_all(live, now_us, again=first_of_connection)
@@ -340,10 +346,15 @@ class State:
         if first_of_connection:
             self._alerts.publish_all()
             self._mqtt.subscribe(self._commands.subscription())
+
+    def _ready(self, now_us: int) -> None:
+        """The end of a round: what was found is described, and only now announced."""
+        self._rounds.ready(now_us)
         self._publish_state(b"ready")
         self._announcer.set_nodes(self.tree.nodes.values(), self._silent())
         self._clear_left(self._left)
-        if first_of_connection:
+        if not self._swept:
+            self._swept = True
             self._mqtt.subscribe(self._announcer.subscription())
             self._start_sweep(now_us)
         self.memory.save()
@@ -370,8 +381,8 @@ class State:
         self.memory.save()
 
     def _silent(self) -> set[str]:
-        """Plugins of agent.toml that have not said yet what they have."""
-        return self._instances - set(self._declared)
+        """Plugins of agent.toml whose nodes are not described yet: they have not said Hello, or wait for a round."""
+        return self._instances - self._described
 
     def _clear_left(self, seen: Collection[str]) -> None:
         """Empty what stands there without a reason; what may belong to a silent plugin waits for its Hello."""

@@ -45,7 +45,10 @@ class Clock:
 class Retained:
     """The publisher's other end: keeps order and what a broker would retain; answers subscriptions from that."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.times: list[int] = []
+        """CLOCK_BOOTTIME (us) of each entry of ``log``."""
         self.log: list[tuple[str, bytes, int, bool]] = []
         self.store: dict[str, bytes] = {}
         self.subscriptions: list[str] = []
@@ -54,6 +57,7 @@ class Retained:
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         self.log.append((topic, payload, qos, retain))
+        self.times.append(self.clock.now_us)
         if retain:
             self.store[topic] = payload
             if not payload:
@@ -92,7 +96,7 @@ class House:
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()
-        self.broker = broker or Retained()
+        self.broker = broker or Retained(self.clock)
         self.commands: list[tuple[str, Command]] = []
         self.answering = True
         self.state = State(

@@ -119,6 +119,8 @@ class Agent:
             self.state.on_hello(declaration, "run")
         self.state.on_connect()
         self.settle()
+        self.pump(4.2)  # init, while a plugin that has just come may find something
+        self.settle()
         return self
 
     def pump(self, seconds: float = 0.0) -> None:
@@ -238,7 +240,7 @@ def test_a_homie_controller_finds_nothing_to_complain_about(broker: Broker) -> N
         agent.state.on_log(LogLine("all", "WARNING", "no frame for 10 s", agent.clock.now_us))
         agent.state.on_hello(HEATER, "late")
         agent.read(("heater", "setpoint_c", 21.0), ("heater", "room_temperature_c", 20.5))
-        agent.pump(2)
+        agent.pump(62)
         agent.settle()
         live.until("the late heater", lambda: live.devices["pi-1"].values.get("heater/setpoint-c") == b"21.0")
         live.set("pi-1", "heater/setpoint-c", b"22.0")

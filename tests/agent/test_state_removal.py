@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from agent.bus import Alert
 from tests.agent.state_lab import HEATER, ROOM, SETPOINT, VOLUME, House, declare, heater
 
@@ -58,13 +60,51 @@ def test_what_belongs_to_a_plugin_that_has_not_started_yet_is_left_alone_until_i
     again.after(61)
     assert {topic: data for topic, data in again.broker.store.items() if "/meter" in topic} == kept
     again.state.on_hello(declare("meter", VOLUME))
-    again.after(2)
+    again.after(65)
     left = [topic for topic in again.broker.store if "/meter" in topic]
     assert sorted(left) == [
         "homeassistant/device/bc-power/meter/config",
         "homie/5/bc-power/meter/last-update",
         "homie/5/bc-power/meter/volume-m3",
     ]
+
+
+def test_what_belongs_to_a_plugin_that_came_and_waits_for_its_round_is_left_alone(tmp_path: Path) -> None:
+    """It is not silent any more, and not described yet: the sweep must not take it for a leftover."""
+    house = House("heater", "meter", data_dir=tmp_path)
+    house.state.on_hello(HEATER)
+    house.state.on_hello(declare("meter", VOLUME))
+    house.settled()
+    house.now("meter", "volume_m3", 3.5)
+    house.after(1)
+    kept = {topic: data for topic, data in house.broker.store.items() if "/meter" in topic}
+    assert len(kept) == 3
+    again = House("heater", "meter", data_dir=tmp_path, broker=house.broker)
+    again.state.on_hello(HEATER)
+    again.connect()
+    again.after(5.1)
+    assert again.value("$state") == "ready"
+    again.state.on_hello(declare("meter", VOLUME))  # while the sweep is reading
+    since = len(house.broker.log)
+    again.after(120)
+    assert {topic: data for topic, data in again.broker.store.items() if "/meter" in topic} == kept
+    assert configs(again, since) == [], "not even for a moment"
+
+
+def test_home_assistants_birth_within_init_takes_no_announcement_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.uplink.state_discovery.ONLINE_WAIT_S", (1.0, 1.0))  # the shortest of the random waits
+    house = heater(data_dir=tmp_path)
+    house.settled()
+    again = House("heater", "silent", data_dir=tmp_path, broker=house.broker)
+    again.state.on_hello(HEATER)
+    again.connect()
+    since = len(house.broker.log)
+    again.state.on_message("homeassistant/status", b"online", False)
+    again.after(30)
+    assert again.value("$state") == "ready"
+    assert configs(again, since) == []
 
 
 def test_a_retained_value_of_another_datatype_is_cleared() -> None:
