@@ -158,7 +158,7 @@ def _of_node(node: NodeFacts, device: DeviceFacts, t: Texts) -> Problem | None:
     if node.health in ("failed", "degraded"):
         severity = "error" if node.health == "failed" else "warning"
         return Problem(severity, t(f"answers.plugin_{node.health}", name=node.name), t("answers.plugin_do", id=node.id),
-                       "", node.last_us)
+                       "", node.last_us if node.health == "failed" else None)
     if node.silent and device.state != "silent":
         return Problem("warning", t("answers.plugin_silent", name=node.name), t("answers.plugin_do", id=node.id), "",
                        node.last_us)

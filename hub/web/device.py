@@ -24,7 +24,9 @@ from hub.web.values import Shown, shown
 TEMPLATE = "device_parts.html"
 OWN = ("health", "last-update", "errors")
 """Shown in the node's head and not among the values."""
-SYS_HIDDEN = ("ledger", "restart")
+SYS_HIDDEN = ("ledger", "restart", "last-update", "last-receipt", "version", "address", "clock-quality",
+              "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
+"""In the page's head, or too long to read."""
 LOG_LINES = 200
 SPARK_US = 6 * 3600 * 1_000_000
 SPARK_POINTS = 48
@@ -157,9 +159,8 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
             return jsonify(error=str(error)), 502
         if answer.status != "ok":
             return jsonify(error=answer.error or answer.status), 502
-        lines = answer.data.get("lines", []) if isinstance(answer.data, dict) else answer.data
-        texts = [str(line)[:2000] for line in lines[-LOG_LINES:]] if isinstance(lines, list) else []
-        return jsonify(lines=texts), 200
+        lines = answer.data.get("lines") if isinstance(answer.data, dict) else answer.data
+        return jsonify(lines=[log_line(line) for line in lines[-LOG_LINES:]] if isinstance(lines, list) else []), 200
 
     @bp.post("/device/<device_id>/remove")
     @needs("admin")
@@ -182,6 +183,16 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         return redirect(f"/?removed={_query(device_id)}", 303)
 
     return bp
+
+
+def log_line(line: Any) -> list[str]:
+    """(when, level, text) of a line as the agent tells it: an object ``{t, level, logger, message}`` or plain text."""
+    if not isinstance(line, dict):
+        return ["", "", str(line)[:2000]]
+    level = str(line.get("level", ""))
+    where = f"{line['logger']}: " if line.get("logger") else ""
+    return [str(line.get("t", ""))[:40], {"warning": "warn", "critical": "fatal"}.get(level, level)[:10],
+            f"{where}{line.get('message', '')}"[:2000]]
 
 
 def _query(text: str) -> str:

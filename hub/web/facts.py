@@ -64,6 +64,11 @@ class DeviceFacts(Struct, frozen=True):
     alerts: tuple[tuple[str, str, int | None], ...]
 
     @property
+    def plugins(self) -> tuple[NodeFacts, ...]:
+        """Nodes that are plugin instances; what they found tells no health of its own."""
+        return tuple(node for node in self.nodes if node.health) or self.nodes
+
+    @property
     def bad_nodes(self) -> tuple[NodeFacts, ...]:
         return tuple(node for node in self.nodes if node.health in ("failed", "degraded") or node.silent or node.ahead)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from hub.live import Feed, LiveClient, LiveTree
+from hub.live import Feed, LiveClient, LiveDevice, LiveTree
+from hub.live.tree import MAX_DEVICES
 from hub.settings import Settings
 from hub.web.accounts import Accounts
 from hub.web.answers import House, Problem, problems
@@ -44,6 +45,7 @@ class Hut:
         self.limits = limits or LoginLimits()
         self.now_us = now_us
         self._attacks: dict[str, int] = {}
+        self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
 
     def attack(self, what: str) -> bool:
         """Note a login attack; True when it is new in this hour."""
@@ -62,13 +64,22 @@ class Hut:
         """All devices and all that is wrong, now."""
         now = self.now_us()
         overview = self.history.overview()
-        known = {device.id: facts(device, now) for device in self.tree.devices()}
+        known = {device.id: self._facts(device, now) for device in self.tree.devices()}
         removed = self.accounts.db.removed_devices()
         for row in overview.devices.values():
             if row.device not in known and row.device not in removed:
                 known[row.device] = from_history(row.device, row.name, row.last_us, row.agent_version)
         devices = tuple(sorted(known.values(), key=lambda device: (device.name.lower(), device.id)))
         return Fleet(devices, tuple(self.problems(devices)), overview.differences)
+
+    def _facts(self, device: LiveDevice, now_us: int) -> DeviceFacts:
+        """Made anew when the device changed or a second passed: fifty open pages of 500 devices ask all the time."""
+        kept = self._kept.get(device.id)
+        if kept is None or kept[0] is not device or not 0 <= now_us - kept[1] < 1_000_000:
+            kept = self._kept[device.id] = (device, now_us, facts(device, now_us))
+            if len(self._kept) > MAX_DEVICES * 2:
+                self._kept.clear()
+        return kept[2]
 
     def problems(self, devices: tuple[DeviceFacts, ...]) -> list[Problem]:
         overview = self.history.overview()

@@ -42,7 +42,9 @@ class Streams:
         with self._lock:
             return self._open
 
-    def response(self, scope: str, last_event_id: str, make: Make, alive: Callable[[], bool]) -> Response:
+    def response(
+        self, scope: str, last_event_id: str, make: Make, alive: Callable[[], bool], pause_s: float = PAUSE_S
+    ) -> Response:
         """The stream, or 503 when there are too many. ``alive`` is asked at each heartbeat (session ended?)."""
         with self._lock:
             full = self._open >= self.cap
@@ -52,11 +54,11 @@ class Streams:
             return Response("too many streams are open: ask again, or poll\n", 503,
                             {"Retry-After": "10", "Content-Type": "text/plain; charset=utf-8"})
         reader, resumed = self.feed.subscribe(scope, last_event_id)
-        body = _Body(self, reader, self._events(reader, resumed, make, alive))
+        body = _Body(self, reader, self._events(reader, resumed, make, alive, pause_s))
         return Response(body, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     def _events(
-        self, reader: Subscriber, resumed: bool, make: Make, alive: Callable[[], bool]
+        self, reader: Subscriber, resumed: bool, make: Make, alive: Callable[[], bool], pause_s: float
     ) -> Iterator[bytes]:
         yield f"retry: {RETRY_MS}\n\n".encode()
         event = make([] if resumed else None)
@@ -76,7 +78,7 @@ class Streams:
             event = make(keys)
             if event is not None:
                 yield _event(event, reader.event_id)
-                time.sleep(PAUSE_S)  # changes meanwhile wait in the reader and leave together
+                time.sleep(pause_s)  # changes meanwhile wait in the reader and leave together
 
     def ended(self, reader: Subscriber) -> None:
         reader.close()

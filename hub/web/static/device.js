@@ -44,7 +44,7 @@
       const answer = await fetch(`/device/${device}/log`, {method: "POST", headers: {"X-Form": document.body.dataset.form}});
       const told = await answer.json();
       if (!answer.ok) throw new Error(told.error);
-      log.replaceChildren(...told.lines.map((words) => line("", "", words)));
+      log.replaceChildren(...told.lines.map((parts) => line(...parts)));
       log.scrollTop = log.scrollHeight;
     } catch (error) {
       addLines([line("", "error", log.dataset.failed.replace("{error}", error.message))]);
