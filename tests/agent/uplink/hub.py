@@ -1,4 +1,4 @@
-"""A small hub that speaks receipts, over real MQTT: it keeps what it is sent and answers as DESIGN.md section 4 says."""
+"""A small hub that speaks receipts, over real MQTT: it keeps what it is sent (DESIGN.md section 4)."""
 
 from __future__ import annotations
 
