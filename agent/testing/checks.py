@@ -16,7 +16,7 @@ import msgspec
 
 from agent import loader
 from agent.api import ConfigError, Node, Plugin, Property, Reading
-from agent.discovery import DeviceInfo, discovery_payload
+from agent.discovery import DeviceInfo, discovery_payload, rules
 from agent.homie.tree import Tree, describe_property, nodes_of, problems
 from agent.homie.values import BadValue, payload
 from agent.runner.intake import Intake
@@ -119,9 +119,8 @@ def announcement_is_valid(kind: type[Plugin], folder: Path) -> Iterator[str]:
     declaration = PluginDeclaration("x", kind.name, kind.title or kind.name, kind.interval_s,
                                     (NodeDeclaration("x", "x", properties),))
     yield from problems(declaration)
+    yield from rules.problems(declaration)
     for prop in properties:
-        if prop.state_class is not None and prop.datatype not in ("float", "integer"):
-            yield f"{prop.name}: state_class {prop.state_class} on a {prop.datatype}"
         if prop.datatype in ("float", "integer") and prop.options:
             yield f"{prop.name}: options on a number"
         if prop.max_rate_per_h is not None and prop.state_class != "total_increasing":

@@ -27,6 +27,8 @@ class Bad(Plugin, name="bad"):
         Property(name="level", datatype="float", unit="m"),
         Property(name="Mode", datatype="enum"),
         Property(name="on", datatype="boolean", settable=True, state_class="measurement"),
+        Property(name="used", datatype="float", unit="kWh", device_class="energy", state_class="measurement"),
+        Property(name="heat", datatype="float", unit="kWh", device_class="temperature"),
     )
     def run(self, io):
         yield Reading("level", "high")
@@ -66,7 +68,9 @@ def test_everything_that_is_wrong_is_said(bad: Any, monkeypatch: pytest.MonkeyPa
     for part in (
         "`level` has unit 'cm' in the table and 'm' in the code", "`Mode` is declared and not in the table",
         "`depth` is in the table, and neither declared nor in any testcase", "property 'Mode': a name is a-z",
-        "on: state_class measurement on a boolean",
+        "property 'on': state class 'measurement' is for numbers, this is boolean",
+        "property 'used': device class 'energy' does not go with state class 'measurement'",
+        "property 'heat': device class 'temperature' wants a unit of",
         "on: settable, and the class has no command()", "still runs 1 s after it was asked to stop",
         "x/level: 'high' (str): expected a number",
     ):
@@ -75,7 +79,7 @@ def test_everything_that_is_wrong_is_said(bad: Any, monkeypatch: pytest.MonkeyPa
 
 def test_a_table_made_by_us_is_read_by_us(bad: Any, tmp_path: Path) -> None:
     table = readme_table("## Readings\n\n" + readings_table(bad, tmp_path) + "\n\n## Else\n| `other` | V |\n")
-    assert table == {"level": "m", "on": ""}  # `Mode` is no name of a property
+    assert table == {"level": "m", "on": "", "used": "kWh", "heat": "kWh"}  # `Mode` is no name of a property
 
 
 def case(folder: Path, wire: str, expected: str, toml: str = "") -> Path:
