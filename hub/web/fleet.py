@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from hub.live import FLEET
 from hub.web.access import needs
+from hub.web.answers import ORDER
 from hub.web.facts import DeviceFacts
 from hub.web.house import Fleet, Hut
 from hub.web.pages import Parts
@@ -50,9 +51,11 @@ def blueprint(hut: Hut, parts: Parts) -> Blueprint:
 
 
 def ordered(fleet: Fleet) -> list[DeviceFacts]:
-    """Devices that need somebody first, then by name."""
-    named = {problem.device for problem in fleet.problems}
-    return sorted(fleet.devices, key=lambda device: (device.id not in named,))
+    """Devices that need somebody first, the gravest before the others, then by name."""
+    rank: dict[str, int] = {}
+    for problem in fleet.problems:
+        rank.setdefault(problem.device, ORDER.index(problem.severity) if problem.severity in ORDER else len(ORDER))
+    return sorted(fleet.devices, key=lambda device: rank.get(device.id, len(ORDER) + 1))
 
 
 def shown(device: DeviceFacts) -> DeviceFacts:
