@@ -254,7 +254,7 @@ def test_B18_a_full_disk_is_said_on_the_state_topic_and_nothing_is_receipted(
             assert not device.done and "E_DB_FULL" in hub.status().faults
             settled = len(device.settled)
             until("the device knows", lambda: device.hub.state == "full")
-            time.sleep(3)
+            time.sleep(1.5)
             assert len(device.settled) == settled
             ballast.unlink()
             thread.join(120)
