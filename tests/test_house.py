@@ -83,8 +83,8 @@ def test_any_mqtt_client_reads_the_homie_tree_and_the_discovery(house: House) ->
         until("ready", lambda: client.seen["homie/5/attic/$state"] == b"ready", 20)
         description = json.loads(client.seen["homie/5/attic/$description"])
         assert {"sys", "host", "main-meter"} <= set(description["nodes"])
-        discovery = json.loads(client.seen["homeassistant/device/attic/main-meter/config"])
-        assert discovery["components"]
+        config = until("the announcement", lambda: client.seen.get("homeassistant/device/attic/main-meter/config"), 20)
+        assert json.loads(config)["components"]
     finally:
         client.close()
 
