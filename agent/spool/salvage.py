@@ -158,6 +158,8 @@ class _Reader:
         _lend_schema(bad)
         self.database = sqlite3.connect(bad, isolation_level=None)
         self.database.text_factory = db.any_text
+        with contextlib.suppress(sqlite3.Error):
+            self.database.execute("PRAGMA locking_mode=EXCLUSIVE")  # else a log needs shared memory beside it
         self.rows: dict[int, tuple[Any, ...]] = {}
         with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
             self.database.execute("PRAGMA writable_schema=ON")  # do not stop at an index or table we do not need

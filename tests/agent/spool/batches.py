@@ -46,6 +46,7 @@ def check_ledger(spool: Spool) -> None:
 def integrity(path: object) -> str:
     database = sqlite3.connect(str(path))
     try:
+        database.execute("PRAGMA locking_mode=EXCLUSIVE")
         return str(database.execute("PRAGMA integrity_check").fetchone()[0])
     finally:
         database.close()
