@@ -116,10 +116,18 @@ class Link:
 
     def due_s(self, now_s: float) -> float:
         """When :meth:`step` has something to do without any event (monotonic)."""
-        if self._client is None:
+        client = self._client
+        if client is None:
             return self._next_try_s
-        # paho's own check of the keepalive; at most a fifth of it late
-        return now_s + max(0.5, self.settings.keepalive_s / 5)
+        if not self.connected:
+            return now_s + 0.5
+        keep_s = float(self.settings.keepalive_s)
+        # When paho has to ping, or to give up on the answer. Without a look at its own notes we would have to wake up
+        # several times a keepalive to be as punctual.
+        asked_s = float(getattr(client, "_ping_t", 0.0) or 0.0)
+        due_s = keep_s + (asked_s or min(
+            float(getattr(client, name, now_s)) for name in ("_last_msg_out", "_last_bytes_received")))
+        return max(due_s + 0.01, now_s + 0.05)
 
     def step(self, now_s: float, readable: bool = False, writable: bool = False) -> None:
         """Do what is due. Raises nothing of the network's; RuntimeError when a connect hangs (B64)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +101,8 @@ class Orders:
         self.restart_at_s = None
         try:
             if self._restart_what == "host":
+                import subprocess  # not before it is needed: this process counts its memory
+
                 done = subprocess.run(["systemctl", "reboot"], capture_output=True, text=True, timeout=10)
                 if done.returncode != 0:
                     log.error("the host was not restarted: %s", done.stderr.strip()[:300])

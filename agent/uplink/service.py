@@ -39,13 +39,14 @@ from agent.wire.records import Body
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-IDLE_TICK_S = 2.0
+IDLE_TICK_S = 5.0
 AGE_EVERY_S = 60.0
 FLUSH_S = 5.0
 CLOCK_S = 5.0
 SYS_S = 2.0
 QUIET_S = 1.0
 SYS_AT_LEAST_S = 30.0
+STATUS_S = 27.0
 DOWN_AFTER_S = 20.0
 STOP_S = 3.0
 TAKEOVERS_PER_MIN = 3
@@ -101,6 +102,9 @@ class Uplink:
         self._own_epochs: set[str] = set()
         self._reported = b""
         self._was_unsynced = False
+        self._last_mark: tuple[Any, ...] = ()
+        self._reported_mark: tuple[Any, ...] = ()
+        self._status_mark: tuple[Any, ...] = ()
         self._sys: dict[str, Any] = {}
         self._sys_at_s = self._sys_full_s = float("-inf")
         self._due = dict.fromkeys(("tick", "age", "clock", "flush"), 0.0)
@@ -176,6 +180,7 @@ class Uplink:
                 self.link.step(now_s, readable=bool(event & ~zmq.POLLOUT), writable=bool(event & zmq.POLLOUT))
                 if self.plugins.due_s is not None and now_s >= self.plugins.due_s:
                     self.plugins.commit()
+                    self._soon(now_s)
                 self._ticks(now_s)
                 self.drain.pump(now_s)
             except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
@@ -203,8 +208,10 @@ class Uplink:
             self._say_sys(now_s, now_us)
         if now_s < self._due["tick"]:
             return
-        busy = self.drain.flights or self.plugins.due_s is not None or self.plugins.known
-        self._due["tick"] = now_s + (TICK_S if busy else IDLE_TICK_S)
+        mark = self._mark()
+        busy = bool(self.drain.flights) or self.plugins.due_s is not None or mark != self._last_mark
+        self._last_mark = mark
+        self._due["tick"] = now_s + (TICK_S if busy or not self.link.connected else IDLE_TICK_S)
         if self.reload_wanted:
             self.reload_wanted = False
             self._reload()
@@ -227,6 +234,17 @@ class Uplink:
         if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
             self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
         self._report(now_s, now_us)
+
+    def _soon(self, now_s: float) -> None:
+        """Something happened: the next tick is not to wait for the slow pace of an idle device."""
+        self._due["tick"] = min(self._due["tick"], now_s + TICK_S)
+
+    def _mark(self) -> tuple[Any, ...]:
+        """Changes when there is something new to say; cheap, because an idle device looks at it for months."""
+        current = self.spool.current
+        return (current.epoch, current.produced, current.receipted, current.next_seq, sum(current.dropped.values()),
+                len(self.spool.epochs), self.link.connected, self.drain.hub, self.drain.last_receipt_us,
+                tuple(known.health for known in self.plugins.known.values()), tuple(self.book.standing.values()))
 
     def _quiet_and_untold(self, now_s: float) -> bool:
         """Everything has its receipt, and the last ledger that was told says something else: the hub's difference is
@@ -285,6 +303,7 @@ class Uplink:
     def _on_connect(self) -> None:
         log.info("connected to %s", self.link.where)
         self._connected_s = time.monotonic()
+        self._soon(self._connected_s)
         self.link.subscribe(topics.reported(self.settings.device.id))  # before we write there ourselves
         for alert in ("broker-down", "broker-stall"):
             self.book.clear(alert)
@@ -297,6 +316,7 @@ class Uplink:
         self._sys_at_s = float("-inf")
 
     def _on_lost(self, lost: Lost) -> None:
+        self._soon(time.monotonic())
         self.drain.on_lost(lost)
         self.state.on_disconnect()
         if lost.silent:
@@ -363,11 +383,15 @@ class Uplink:
     # --- what is said of it -------------------------------------------------------------------------------
 
     def _report(self, now_s: float, now_us: int, force: bool = False) -> None:
-        self._publish_reported()
-        if now_s - self._sys_at_s >= SYS_S and self.link.connected:
-            self._sys_at_s = now_s
-            self._say_sys(now_s, now_us)
-        if now_s >= self.status.due_s() or force:
+        mark = self._last_mark
+        if mark != self._reported_mark or now_s - self._sys_full_s >= SYS_AT_LEAST_S:
+            self._publish_reported()
+            if now_s - self._sys_at_s >= SYS_S and self.link.connected:
+                self._sys_at_s, self._reported_mark = now_s, mark
+                self._say_sys(now_s, now_us)
+        if force or (now_s >= self.status.due_s() and (
+                mark != self._status_mark or self.spool.current.waiting or now_s >= self.status.due_s() + STATUS_S)):
+            self._status_mark = mark
             self.status.write(self.as_status(now_us, running=not force), now_s, force=force,
                               steady=("uptime_s", "link_s", "clock"))
 
