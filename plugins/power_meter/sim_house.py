@@ -74,9 +74,9 @@ class House:
         cheap = is_off_peak(minute)
         peak = days * self._peak[-1] + self._peak[minute] + (0.0 if cheap else watts * part)
         off_peak = days * self._off_peak[-1] + self._off_peak[minute] + (watts * part if cheap else 0.0)
-        # What is shown trembles by a hundredth around what is counted, as on a real meter.
+        # What is shown trembles by a hundredth and a few watts around what is counted, as on a real meter.
         tremble = random.Random(self._seed * 1_000_003 + int(wall_s))
-        shown = watts * (1 + tremble.uniform(-0.01, 0.01))
+        shown = watts * (1 + tremble.uniform(-0.01, 0.01)) + tremble.uniform(-6, 6)
         shares = (1.0,) if self.phases == 1 else (0.5, 0.3, 0.2)
         volts = tuple(232 + 3 * math.sin(wall_s / 1800 + n) + tremble.uniform(-0.5, 0.5) for n in range(self.phases))
         gas = days * 4.8 + 4.8 * (second // 3600) / 24
