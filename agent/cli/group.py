@@ -21,6 +21,7 @@ COMMANDS = {
     "pair": "agent.cli.pairing",
     "install": "agent.cli.operate",
     "uninstall": "agent.cli.operate",
+    "forget": "agent.cli.operate",
     "supervisor-conf": "agent.cli.operate",
     "plugin": "agent.cli.operate",
     "uplink": "agent.cli.operate",

@@ -1,4 +1,4 @@
-"""Commands that start, stop and install: ``run``, ``supervisor-conf``, ``install``, ``uninstall``."""
+"""Commands that start, stop and install: ``run``, ``supervisor-conf``, ``install``, ``uninstall``, ``forget``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.common import config_option, config_path
+from agent.cli.common import config_option, config_path, json_option, print_json
 
 
 @click.command()
@@ -57,10 +57,30 @@ def install(config: Path | None, root: Path) -> int:
 @_root_option
 @click.option("--purge", is_flag=True, help="also remove agent.toml and everything that was recorded")
 def uninstall(root: Path, purge: bool) -> int:
-    """As root: remove what install made. agent.toml and the recorded data stay, unless --purge."""
+    """As root: remove what install made, and this device from its broker. agent.toml and the recorded data stay,
+    unless --purge."""
     from agent.supervision.install import uninstall
 
     return uninstall(root, click.echo, purge=purge)
+
+
+@click.command()
+@config_option
+@json_option
+def forget(config: Path | None, as_json: bool) -> None:
+    """Take this device off its broker: its Homie tree and its entities in Home Assistant.
+
+    For a device that is taken out of service, while its agent is stopped. What the hub has recorded stays there."""
+    from agent import settings
+    from agent.uplink.forget import forget
+
+    gone = forget(settings.load(config_path(config)))
+    if as_json:
+        print_json(gone)
+        return
+    for topic in gone.cleared:
+        click.echo(f"cleared {topic}")
+    click.echo(f"{gone.device}: {len(gone.cleared)} retained topics cleared on {gone.broker}")
 
 
 def _service(name: str, words: str, text: str) -> click.Command:

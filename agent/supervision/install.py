@@ -234,6 +234,7 @@ def uninstall(root: Path, echo: Echo, *, purge: bool = False) -> int:
         machine.run("systemctl", "disable", "--now", UNIT.name, only_real=True)
         _remove(machine, UNIT)
         machine.run("systemctl", "daemon-reload", only_real=True)
+    _forget(machine)
     hub_stays = machine.at(HUB_UNIT).exists()
     if purge:
         _remove(machine, ETC / "agent.toml")
@@ -253,6 +254,25 @@ def uninstall(root: Path, echo: Echo, *, purge: bool = False) -> int:
     else:
         echo("Done.")
     return 0
+
+
+def _forget(machine: Machine) -> None:
+    """Take the device off its broker, as long as its settings and key are here; a broker that is away holds up
+    nothing."""
+    config = machine.at(ETC / "agent.toml")
+    if not config.exists():
+        return
+    if not machine.real:
+        machine.echo(f"  would run: hutkeeper-agent forget --config {ETC / 'agent.toml'}")
+        return
+    from agent.uplink.forget import forget  # paho is loaded by those who need it
+
+    try:
+        gone = forget(settings.load(config))
+    except PluginError as error:
+        machine.echo(f"  this device is not taken off its broker: {error}")
+    else:
+        machine.echo(f"  cleared {len(gone.cleared)} retained topics of {gone.device} on {gone.broker}")
 
 
 def _remove(machine: Machine, path: Path) -> None:
