@@ -1,9 +1,9 @@
 """A file system that forgets: a FUSE mount whose writes are lost at a power cut unless they were synced.
 
 Run as ``python -m tests.fakes.amnesia MOUNTPOINT CONTROL_SOCKET``; it answers one command a connection on the unix
-socket: ``cut SEED TEAR`` (lose what was not synced, keep a torn prefix of TEAR bytes of the lost writes where TEAR > 0),
-``fail ERRNO`` (every write, sync and create answers with it), ``heal``. Regular files in one flat directory are all that
-SQLite needs here. A file's content is kept twice: as the programs see it, and as it is on the "disk"."""
+socket: ``cut SEED TEAR`` (lose what was not synced, keep a torn prefix of TEAR bytes of the lost writes where TEAR is
+not 0), ``fail ERRNO`` (every write, sync and create answers with it), ``heal``. Regular files in one flat directory are
+all that SQLite needs here. A file's content is kept twice: as the programs see it, and as it is on the "disk"."""
 
 from __future__ import annotations
 
