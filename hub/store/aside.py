@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from agent.wire import faults
 from hub.store.batch import Future, Noticed
-from hub.store.errors import StoreFull
+from hub.store.state import SeriesState
 
 MAX_QUARANTINE_ROWS = 10_000
 MAX_FUTURE_BYTES = 256 << 20
@@ -25,11 +26,13 @@ def quarantine(db: sqlite3.Connection, device: str, t_us: int, code: str, reason
     db.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (MAX_QUARANTINE_ROWS,))
 
 
-def keep_future(db: sqlite3.Connection, item: Future) -> None:
-    """Raises StoreFull, so that nothing is receipted, when the upgrade is so late that the place is used up."""
+def has_room(db: sqlite3.Connection, item: Future) -> bool:
+    """Whether the batch may be kept; else it gets no receipt, so its device keeps it."""
     held = db.execute("SELECT coalesce(sum(length(payload)), 0) FROM future").fetchone()[0]
-    if held + len(item.payload) > MAX_FUTURE_BYTES:
-        raise StoreFull(f"{held} bytes of batches of a newer version wait: upgrade this hub; the devices keep the rest")
+    return bool(held + len(item.payload) <= MAX_FUTURE_BYTES)
+
+
+def keep_future(db: sqlite3.Connection, item: Future) -> None:
     db.execute("INSERT INTO future (device, epoch, seq, n, version, payload, received_us) VALUES (?,?,?,?,?,?,?)",
                (item.device, item.header.epoch, item.header.seq, item.header.n, item.header.v, item.payload,
                 item.received_us))
@@ -51,3 +54,17 @@ def notice(db: sqlite3.Connection, noticed: list[Noticed]) -> None:
         db.execute("INSERT INTO events (t_us, last_us, count, device, code, severity, text) VALUES (?,?,?,?,?,?,?)",
                    (event.received_us, event.received_us, count, event.device, event.code, event.severity, event.text))
         db.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (MAX_EVENTS,))
+
+
+def refused(device: str, received_us: int, reason: str) -> Noticed:
+    """Not taken and not receipted: taking it would let the tables grow without end."""
+    return Noticed(device, received_us, "E_BAD_HEADER", "error", faults.line(
+        "E_BAD_HEADER", device=device, reason=reason))
+
+
+def ahead(series: SeriesState, t_us: int, now: int) -> Noticed:
+    """A sample that is ahead of the hub's clock ``now`` (B28)."""
+    ahead_s = (t_us - now) / 1e6
+    text = f"{ahead_s / 86400:.0f} days" if ahead_s > 2 * 86400 else f"{ahead_s:.0f} s"
+    return Noticed(series.device, now, "E_TS_FUTURE", "error", faults.line(
+        "E_TS_FUTURE", device=series.device, ahead=text))

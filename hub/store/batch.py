@@ -101,3 +101,17 @@ def poison(device: str, received_us: int, header: Header, code: str, reason: str
     """A :class:`Poison` of the whole payload."""
     return Poison(device, received_us, header, code, reason[:500], payload[:PREFIX_BYTES],
                   hashlib.sha256(payload).hexdigest(), len(payload))
+
+
+def joined(parts: list[Committed]) -> Committed:
+    """Several commits as one: the newest receipt of each epoch, the newest value of each series."""
+    receipts: dict[tuple[str, str], tuple[str, Receipt]] = {}
+    changes: dict[str, dict[int, Change]] = {}
+    for part in parts:
+        for device, receipt in part.receipts:
+            receipts[device, receipt.epoch] = (device, receipt)
+        for device, series in part.changes.items():
+            mine = changes.setdefault(device, {})
+            for id_, change in series.items():
+                mine[id_] = Change(change.t_us, change.value, change.n + (mine[id_].n if id_ in mine else 0))
+    return Committed(list(receipts.values()), changes, sum(part.samples for part in parts))

@@ -84,6 +84,7 @@ def _boots(db: Database) -> None:
         "moved": int, "first_us": int, "last_us": int, "end_us": int,
     }, pk="id", foreign_keys=[("device_id", "devices", "id")], not_null={"device_id", "boot"})
     db["boots"].create_index(["device_id", "boot"], unique=True)  # type: ignore[union-attr]
+    db.execute("CREATE INDEX boots_flagged ON boots (flagged) WHERE flagged > 0")
     db.execute("CREATE TABLE guessed (boot_id INTEGER NOT NULL, series_id INTEGER NOT NULL, t_us INTEGER NOT NULL, "
                "boot_us INTEGER NOT NULL, PRIMARY KEY (boot_id, series_id, t_us)) WITHOUT ROWID")
 

@@ -87,7 +87,7 @@ class Upkeep:
         db = self.writer.db
         found = db.execute(
             "SELECT b.id, b.offset_us, g.series_id, d.device FROM boots b JOIN guessed g ON g.boot_id = b.id "
-            "JOIN devices d ON d.id = b.device_id WHERE b.offset_us IS NOT NULL LIMIT 1").fetchone()
+            "JOIN devices d ON d.id = b.device_id WHERE b.flagged > 0 AND b.offset_us IS NOT NULL LIMIT 1").fetchone()
         if found is None:
             return False
         boot, offset, series, device = found
@@ -97,7 +97,9 @@ class Upkeep:
                 "s.series_id = g.series_id AND s.t_us = g.t_us WHERE g.boot_id = ? AND g.series_id = ? "
                 "ORDER BY g.boot_us LIMIT ?", (boot, series, STEP_ROWS)).fetchall()
             if not rows:  # retention took the samples before the clock was known
-                db.execute("DELETE FROM guessed WHERE boot_id = ? AND series_id = ?", (boot, series))
+                gone = db.execute("DELETE FROM guessed WHERE boot_id = ? AND series_id = ?", (boot, series)).rowcount
+                db.execute("UPDATE boots SET flagged = max(0, flagged - ?) WHERE id = ?", (gone, boot))
+                self.writer.devices.pop(device, None)
                 return True
             keys = [(series, row[0]) for row in rows]
             db.executemany("DELETE FROM samples WHERE series_id = ? AND t_us = ?", keys)

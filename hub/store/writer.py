@@ -9,7 +9,6 @@ A group with a batch that cannot be stored is rolled back and committed batch by
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections.abc import Sequence
 from itertools import chain
@@ -34,12 +33,13 @@ from hub.store.batch import (
     Noticed,
     Poison,
     Samples,
+    joined,
     poison,
 )
-from hub.store.errors import StoreError, named
 from hub.store.rows import Unstorable, rows_of
 from hub.store.seqs import TooManyGaps
 from hub.store.state import BootState, DeviceState, EpochState, SeriesState, load
+from hub.store.transaction import Transaction
 
 MAX_EPOCHS = 200
 """Per device: each is a new spool file, so this is years of broken cards, or an attack."""
@@ -104,9 +104,9 @@ class Writer:
         self.term = term
         return term
 
-    def transaction(self) -> _Transaction:
+    def transaction(self) -> Transaction:
         """``with``: one transaction, named errors of the world, and forgotten memory when it is rolled back."""
-        return _Transaction(self)
+        return Transaction(self.db, self.path, self.devices)
 
     def give_up_future(self, id_: int, item: Poison) -> None:
         """A batch of ``future`` that cannot be read after all: to the quarantine; it is counted there already."""
@@ -125,7 +125,7 @@ class Writer:
             return self._commit(items)
         except (Unstorable, OverflowError, UnicodeEncodeError) as error:
             if len(items) > 1:
-                return _joined([self.commit([item]) for item in items])
+                return joined([self.commit([item]) for item in items])
             if not isinstance(items[0], Samples):
                 raise
             item = items[0]
@@ -173,7 +173,7 @@ class Writer:
         device.last_us = item.received_us
         epoch = device.epochs.get(header.epoch) or self._epoch(device, header.epoch, item.received_us)
         if epoch is None:
-            noticed.append(_refused(item.device, item.received_us,
+            noticed.append(aside.refused(item.device, item.received_us,
                                     f"more than {MAX_EPOCHS} epochs, or an epoch that is no word"))
             return
         if item.future_id is not None:
@@ -227,7 +227,7 @@ class Writer:
         try:
             epoch.seqs.add(seq)
         except TooManyGaps as error:
-            noticed.append(_refused(device.device, received_us, f"batch {seq}: {error}"))
+            noticed.append(aside.refused(device.device, received_us, f"batch {seq}: {error}"))
             return False
         epochs[epoch.id] = (device, epoch)
         epoch.batches += 1
@@ -290,6 +290,10 @@ class Writer:
         device = self._device(item.device, item.received_us)
         device.last_us = item.received_us
         epoch = self._epoch(device, item.header.epoch, item.received_us)
+        if isinstance(item, Future) and not aside.has_room(self.db, item):
+            noticed.append(aside.refused(item.device, item.received_us, f"version {item.header.v}, and the room for newer "
+                                         "versions is used up: upgrade this hub"))
+            return
         if epoch is None or not self._settle(device, epoch, item.header, item.received_us, epochs, noticed):
             return
         epoch.quarantined += item.header.n
@@ -367,7 +371,7 @@ class Writer:
             total += count
             newest = count - 1
             if rows.t[newest] > live_limit:
-                noticed.append(_ahead(series, rows.t[newest], live_limit - self.future_us))
+                noticed.append(aside.ahead(series, rows.t[newest], live_limit - self.future_us))
                 while newest >= 0 and rows.t[newest] > live_limit:
                     newest -= 1
             if newest >= 0 and rows.t[newest] >= series.live_us:
@@ -420,66 +424,3 @@ class Writer:
     def _flush(self, epoch: EpochState) -> None:
         self.db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?, ?)", epoch.fresh)
         epoch.fresh = []
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK and a writer that reads its memory again."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
-
-    def __enter__(self) -> sqlite3.Connection:
-        try:
-            self.writer.db.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise self._named(error) from error
-        return self.writer.db
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        try:
-            if error is None:
-                self.writer.db.execute("COMMIT")
-                return
-        except sqlite3.Error as failed:
-            self._forget()
-            raise self._named(failed) from failed
-        self._forget()
-        if isinstance(error, sqlite3.Error):
-            raise self._named(error) from error
-
-    def _forget(self) -> None:
-        self.writer.devices.clear()
-        if self.writer.db.in_transaction:
-            try:
-                self.writer.db.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise self._named(error) from error
-
-    def _named(self, error: sqlite3.Error) -> StoreError:
-        return named(error, self.writer.path) or StoreError(f"{self.writer.path}: {error}")
-
-
-def _joined(parts: list[Committed]) -> Committed:
-    receipts: dict[tuple[str, str], tuple[str, Receipt]] = {}
-    changes: dict[str, dict[int, Change]] = {}
-    for part in parts:
-        for device, receipt in part.receipts:
-            receipts[device, receipt.epoch] = (device, receipt)
-        for device, series in part.changes.items():
-            mine = changes.setdefault(device, {})
-            for id_, change in series.items():
-                mine[id_] = Change(change.t_us, change.value, change.n + (mine[id_].n if id_ in mine else 0))
-    return Committed(list(receipts.values()), changes, sum(part.samples for part in parts))
-
-
-def _refused(device: str, received_us: int, reason: str) -> Noticed:
-    """Not taken and not receipted: taking it would let the tables grow without end."""
-    return Noticed(device, received_us, "E_BAD_HEADER", "error", faults.line(
-        "E_BAD_HEADER", device=device, reason=reason))
-
-
-def _ahead(series: SeriesState, t_us: int, now: int) -> Noticed:
-    ahead = (t_us - now) / 1e6
-    text = f"{ahead / 86400:.0f} days" if ahead > 2 * 86400 else f"{ahead:.0f} s"
-    return Noticed(series.device, now, "E_TS_FUTURE", "error", faults.line(
-        "E_TS_FUTURE", device=series.device, ahead=text))

@@ -391,6 +391,20 @@ def test_B38_a_newer_version_is_kept_whole_and_stored_after_the_upgrade(
     holds(reader)
 
 
+def test_B38_newer_batches_are_bounded_and_the_rest_stays_with_the_device(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.store.aside.MAX_FUTURE_BYTES", 1000)
+    with Writer(path) as writer:
+        for seq in range(1, 21):
+            done = writer.commit([batch(seq, {TEMP: [(seq, 1.0)]}, version=2)])
+        assert done.receipts == []
+        assert writer.commit([batch(21, {TEMP: [(21, 1.0)]})]).samples == 1  # others are not held up
+    (row,) = Reader(path).ledger()
+    assert 0 < row.quarantined < 20 and row.upto == row.quarantined
+    assert "upgrade this hub" in Reader(path).events()[0].text
+
+
 def test_B40_invented_names_stop_at_the_cap(path: Path) -> None:
     with Writer(path, max_series=500) as writer:
         for seq in range(1, 101):
