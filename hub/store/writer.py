@@ -291,8 +291,8 @@ class Writer:
         device.last_us = item.received_us
         epoch = self._epoch(device, item.header.epoch, item.received_us)
         if isinstance(item, Future) and not aside.has_room(self.db, item):
-            noticed.append(aside.refused(item.device, item.received_us, f"version {item.header.v}, and the room for newer "
-                                         "versions is used up: upgrade this hub"))
+            noticed.append(aside.refused(item.device, item.received_us,
+                                         f"version {item.header.v}, and there is no more room: upgrade this hub"))
             return
         if epoch is None or not self._settle(device, epoch, item.header, item.received_us, epochs, noticed):
             return
