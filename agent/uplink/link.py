@@ -372,8 +372,11 @@ class Link:
         client = self._client
         if client is not None and self._thread is None:
             with contextlib.suppress(Exception):
+                # paho closes its socket with DISCONNECT; a second descriptor keeps the connection for what is unread
+                rest = socket.socket(fileno=os.dup(fd)) if (fd := self.fileno()) is not None else None
                 client.disconnect()
                 client.loop_write()
+                _drain(rest, deadline)
             self._client, self.connected = None, False
             _close(client)
 
@@ -386,6 +389,18 @@ def _no_delay(client: Any, userdata: Any, sock: Any) -> None:
     """Nagle's algorithm would hold every small publish back until the last one is acknowledged."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _drain(sock: socket.socket | None, deadline_s: float) -> None:
+    """Read until the broker has closed its end: a socket closed with unread bytes resets the connection, and the
+    broker throws DISCONNECT away with it and sends the will."""
+    if sock is None:
+        return
+    with sock:
+        sock.settimeout(max(0.1, min(2.0, deadline_s - time.monotonic())))
+        sock.shutdown(socket.SHUT_WR)
+        while time.monotonic() < deadline_s and sock.recv(65536):
+            pass
 
 
 def _close(client: mqtt.Client) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agent.settings import Mqtt
 from agent.testing.broker import Broker, mosquitto_path
 from agent.uplink.backoff import CAP_S, Backoff
+from agent.uplink.link import Link
 from tests.agent.uplink.hub import SmallHub
 from tests.agent.uplink.rig import Rig, until
 from tests.fakes.faultproxy import FaultProxy
@@ -161,3 +163,34 @@ def test_no_broker_is_named_and_sigterm_ends_it_all_the_same(tmp_path: Path) -> 
         until("it says so", lambda: any("no connection to 127.0.0.1:1" in line["message"] for line in rig.log()), 10)
         assert rig.stop() == 0
         assert rig.status()["ledger"]["produced"] == 10
+
+
+@needs_mosquitto
+def test_a_clean_end_is_clean_although_messages_are_under_way(broker: Broker) -> None:
+    """A socket closed with unread bytes resets the connection: the broker would not see DISCONNECT."""
+    where = Mqtt(host="127.0.0.1", port=broker.port, tls=False)
+    feeder = Link(where, "feeder", ("ends/feeder", b"lost"), lambda: None)
+    words: list[bytes] = []
+    feeder.on_message = lambda message: words.append(message.payload)
+
+    def step(link: Link) -> None:
+        link.step(time.monotonic(), readable=link.fileno() is not None, writable=True)
+
+    until("connected", lambda: step(feeder) or feeder.connected)  # type: ignore[func-returns-value]
+    feeder.subscribe("ends/leaver")
+    for n in range(200):
+        feeder.publish(f"many/{n}", b"x" * 2000, qos=1, retain=True)
+        step(feeder)
+    until("stored", lambda: step(feeder) or feeder.backlog == 0)  # type: ignore[func-returns-value]
+    for _ in range(5):
+        leaver = Link(where, "leaver", ("ends/leaver", b"lost"), lambda: None)
+        until("connected", lambda link=leaver: step(link) or link.connected)  # type: ignore[misc]
+        leaver.subscribe("many/+")
+        leaver.publish("ends/leaver", b"disconnected", qos=0, retain=False)
+        leaver.stop(5.0)
+    until("the last word", lambda: step(feeder) or words.count(b"disconnected") == 5)  # type: ignore[func-returns-value]
+    for n in range(20):
+        feeder.publish("ends/leaver", b"after", qos=1, retain=False)
+        until("the marker", lambda n=n: step(feeder) or words.count(b"after") == n + 1)  # type: ignore[misc]
+    feeder.stop(5.0)
+    assert b"lost" not in words
