@@ -8,7 +8,6 @@ disk is back they are moved to it under their numbers. They are counted like all
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from agent import clock
 from agent.bus import Batch
 from agent.spool import database as db
-from agent.spool import room, salvage
+from agent.spool import room, salvage, soundness
 from agent.spool.rows import OLD
 from agent.spool.spool import Damaged, Limits, Spool
 
@@ -70,7 +69,9 @@ class Keeper:
 
     def _open_disk(self) -> Spool:
         try:
-            if not salvage.looks_sound(self.path):
+            if salvage.was_interrupted(self.path):
+                raise Damaged(f"{self.path}: a salvage was cut short, it is done again")
+            if not soundness.looks_sound(self.path):
                 raise Damaged(f"{self.path}: the check found errors")
             return self._spool()
         except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
@@ -79,7 +80,7 @@ class Keeper:
             return self._salvage(error)
 
     def _note(self) -> None:
-        salvage.note_epochs(self.path, {epoch.id: epoch.epoch for epoch in self.spool.epochs.values()})
+        soundness.note_epochs(self.path, {epoch.id: epoch.epoch for epoch in self.spool.epochs.values()})
 
     def _spool(self) -> Spool:
         return Spool(self.path, self.limits, hardware=self.hardware, now_us=self._now_us, boot=self._boot)
@@ -203,9 +204,3 @@ def move(memory: Spool, disk: Spool) -> None:
         if epoch.state == OLD:
             disk.settle(disk.epochs[number], [])  # one that has nothing left is over at once
 
-
-def remove(path: Path) -> None:
-    """The files of a spool."""
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").unlink()

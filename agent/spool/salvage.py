@@ -8,27 +8,25 @@ epoch, because nobody can say which of the newest numbers a damaged file has for
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from agent.spool import carve, wal
+from agent.spool import carve, soundness, wal
 from agent.spool import database as db
 from agent.spool.ranges import Ranges
 from agent.spool.rows import CURRENT, INSERT_EPOCH, OLD, SELECT_EPOCHS, Epoch, is_boot, is_whole, row_id, split_id
 from agent.wire.records import BadBody, ClockInfo, Header, decode_body
 
-CHECK_S = 1.5
 SPARE_NUMBERS = 1_000_000
 """Left out when an epoch's counter is lost: the newest numbers may have been used and forgotten."""
 REASON = "corrupt"
+INSERT_ROW = "INSERT INTO batches VALUES(?,?,?,?,?,?,?,?,?)"
 Rows = list[tuple[Any, ...]]
 
 
@@ -50,124 +48,84 @@ class Found(Struct):
         return f"{count} lost{f', batches {where}{more}' if where else ''}"
 
 
-def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
-    """A check of the file's structure, cut off after ``limit_s`` on a large one: every row has its own checksum,
-    so what this misses is found when it is read. Raises sqlite3.Error for trouble that is not the content's."""
-    if not path.exists():
-        return True
-    if not _has_our_header(path) or not wal.looks_sound(Path(f"{path}-wal")):
-        return False
-    database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-    database.text_factory = db.any_text
-    try:
-        database.execute("PRAGMA locking_mode=EXCLUSIVE")
-        ends = time.monotonic() + limit_s
-        database.set_progress_handler(lambda: time.monotonic() > ends, 20_000)
-        if not db.has_our_schema(database):
-            return False
-        return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.OperationalError as error:
-        if "interrupted" in str(error):
-            return True
-        if "locked" in str(error):
-            raise db.SpoolBusy(f"{path} is held by another process: is a second uplink running?") from None
-        if db.is_corrupt(error):
-            return False
-        raise
-    except sqlite3.DatabaseError as error:
-        if db.is_corrupt(error):
-            return False
-        raise
-    except UnicodeDecodeError:  # SQLite quotes a damaged name in its message, and Python cannot read that
-        return False
-    finally:
-        database.set_progress_handler(None, 0)
-        database.close()
-
-
-def _has_our_header(path: Path) -> bool:
-    """The fields of the file's header that never change (file format, 1.3). A flipped bit in some of them does not
-    look like damage to SQLite: with an unknown write version it opens the file for reading only."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(60)
-    except OSError:
-        return True  # not the content's fault: opening it says what is wrong
-    return not head or (
-        head[:18] == b"SQLite format 3\0" + db.PAGE_BYTES.to_bytes(2, "big") and head[18] in (1, 2)
-        and head[19] in (1, 2) and head[20:24] == bytes((0, 64, 32, 32)) and head[44:48] in (bytes(4), b"\0\0\0\4")
-        and head[56:60] in (bytes(4), b"\0\0\0\1"))
-
-
-# --- names of epochs beside the file ------------------------------------------------------------------------
-
-
-def note_epochs(path: Path, epochs: dict[int, str]) -> None:
-    """``<spool>.epochs``: without the name of its epoch a saved row could not be sent. Written once an epoch."""
-    names = Path(f"{path}.epochs")
-    text = json.dumps({str(number): epoch for number, epoch in sorted(epochs.items())})
-    with contextlib.suppress(OSError):
-        if names.exists() and names.read_text() == text:
-            return
-    with contextlib.suppress(OSError):  # a disk that fails: this is only the second copy
-        part = Path(f"{names}.new")
-        with part.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(names)
-
-
-def noted_epochs(path: Path) -> dict[int, str]:
-    try:
-        raw = json.loads(Path(f"{path}.epochs").read_text())
-        return {int(number): str(epoch) for number, epoch in raw.items() if len(str(epoch)) == 16}
-    except (OSError, ValueError, AttributeError):
-        return {}
-
-
 # --- reading ------------------------------------------------------------------------------------------------
+
+
+def bad_path(path: Path) -> Path:
+    return Path(f"{path}.bad")
+
+
+def was_interrupted(path: Path) -> bool:
+    """A salvage had begun and the new file was never put in its place: the old one is still to be read."""
+    return not path.exists() and bad_path(path).exists()
 
 
 def rebuild(path: Path, hardware: list[str]) -> Found:
     """Make a new file at ``path`` from what the damaged one still says; the old one stays as ``<name>.bad``.
 
-    Raises sqlite3.Error or OSError only when the new file cannot be written."""
-    bad = Path(f"{path}.bad")
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{bad}{suffix}").unlink()
+    The new file appears whole or not at all, so a kill in between only means that it is done again. Raises
+    sqlite3.Error or OSError only when the new file cannot be written."""
+    bad = bad_path(path)
+    if path.exists():
+        _remove(bad)
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").replace(f"{bad}{suffix}")
-    with contextlib.suppress(FileNotFoundError):
-        Path(f"{path}-shm").unlink()
+    _remove(path)
     wal.repair(Path(f"{bad}-wal"))
-    reader = _Reader(bad)
+    fresh = Path(f"{path}.new")
+    _remove(fresh)
+    database = db.open_database(fresh)
     try:
-        return _write(path, reader, hardware)
+        database.execute("BEGIN IMMEDIATE")
+        reader = _Reader(bad, lambda row: database.execute(INSERT_ROW, row))
+        try:
+            found = _write(database, reader, hardware)
+        finally:
+            reader.close()
+        database.execute("COMMIT")
     finally:
-        reader.close()
+        db.close_database(database, fresh)
+    fresh.replace(path)
+    return found
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").unlink()
+
+
+class _Kept(NamedTuple):
+    """What is remembered of a row that was read and written again."""
+
+    n: int
+    boot: int
+    told: tuple[tuple[int, int], ...]
+    """Ranges that a record without samples tells of as gaps."""
 
 
 class _Reader:
-    """Every table of a damaged file, as far as it can be read; nothing here raises for its content."""
+    """Every table of a damaged file, as far as it can be read; nothing here raises for its content.
 
-    def __init__(self, bad: Path) -> None:
-        self.names = noted_epochs(Path(str(bad).removesuffix(".bad")))
+    Rows go to ``write`` at once: a spool may be larger than this machine's memory."""
+
+    def __init__(self, bad: Path, write: Callable[[tuple[Any, ...]], object]) -> None:
+        self.names = soundness.noted_epochs(Path(str(bad).removesuffix(".bad")))
+        self.rows: dict[int, _Kept] = {}
+        self._write = write
         _lend_schema(bad)
         self.database = sqlite3.connect(bad, isolation_level=None)
         self.database.text_factory = db.any_text
         with contextlib.suppress(sqlite3.Error):
             self.database.execute("PRAGMA locking_mode=EXCLUSIVE")  # else a log needs shared memory beside it
-        self.rows: dict[int, tuple[Any, ...]] = {}
         with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
             self.database.execute("PRAGMA writable_schema=ON")  # do not stop at an index or table we do not need
         self.epochs = self._epochs()
         self.boots = {row[0]: row for row in self._table(
             "SELECT id, boot, offset_us, quality, first_us, last_us, base_s FROM boots") if is_boot(row)}
-        self.gaps = [row for row in self._table("SELECT id, last, n, reason, alone FROM gaps")
-                     if all(isinstance(value, int) for value in (row[0], row[1], row[2], row[4]))]
+        self.gaps = {row[0]: row for row in self._table("SELECT id, last, n, reason, alone FROM gaps")
+                     if all(isinstance(value, int) for value in (row[0], row[1], row[2], row[4]))}
         self.runs = [row for row in self._table("SELECT instance, run, n, at_s FROM runs")
                      if isinstance(row[0], str) and isinstance(row[1], str) and isinstance(row[2], int)]
         self.kept = [row for row in self._table("SELECT instance, value FROM kept") if isinstance(row[0], str)]
@@ -178,12 +136,6 @@ class _Reader:
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.database.close()
-
-    def _try(self, query: str, values: tuple[Any, ...] = ()) -> Rows | None:
-        try:
-            return self.database.execute(query, values).fetchall()
-        except (sqlite3.Error, OverflowError, UnicodeDecodeError):
-            return None
 
     def _table(self, query: str) -> Rows:
         """All rows, or those before the damage."""
@@ -204,13 +156,20 @@ class _Reader:
                     found[epoch.id] = epoch
         return found
 
+    def _take(self, row: tuple[Any, ...]) -> None:
+        number, n, prio, boot, enc, created_s, total, crc, body = row
+        if (number in self.rows or not isinstance(created_s, int) or not isinstance(total, int)
+                or not is_whole(number, n, prio, boot, enc, crc, body)):
+            return
+        self._write(row)
+        self.rows[number] = _Kept(n, boot, () if n else _told(prio, enc, body))
+
     def _read_batches(self) -> bool:
         """By SQL, which is fast; False at the first damage."""
         try:
             for row in self.database.execute(
                     "SELECT id, n, prio, boot, enc, created_s, total, crc, body FROM batches"):
-                if self._whole(row):
-                    self.rows[row[0]] = row
+                self._take(row)
         except (sqlite3.Error, OverflowError, UnicodeDecodeError):
             return False
         return True
@@ -223,9 +182,7 @@ class _Reader:
             for number, values in carve.records(pages):
                 match values:
                     case [None, int(), int(), int(), str(), int(), int(), int(), bytes()]:
-                        row = (number, *values[1:])
-                        if self._whole(row):
-                            self.rows[number] = row
+                        self._take((number, *values[1:]))
                     case [None, str(), str(), *_] if len(values) == 11:
                         self._carved_epoch((*values[1:], number))
                     case [None, str(), _, str(), int(), int(), int()]:
@@ -233,8 +190,7 @@ class _Reader:
                         if is_boot(boot):
                             self.boots.setdefault(number, boot)
                     case [None, int(), int(), str(), int()] if split_id(number)[0] > 0:
-                        if number not in {row[0] for row in self.gaps}:
-                            self.gaps.append((number, *values[1:]))
+                        self.gaps.setdefault(number, (number, *values[1:]))
         finally:
             pages.close()
 
@@ -244,10 +200,13 @@ class _Reader:
             if self.names.get(epoch.id) == epoch.epoch:
                 self.epochs.setdefault(epoch.id, epoch)
 
-    @staticmethod
-    def _whole(row: tuple[Any, ...]) -> bool:
-        number, n, prio, boot, enc, created_s, total, crc, body = row
-        return isinstance(created_s, int) and isinstance(total, int) and is_whole(number, n, prio, boot, enc, crc, body)
+
+def _told(prio: int, enc: str, body: bytes) -> tuple[tuple[int, int], ...]:
+    try:
+        read = decode_body(Header("0", 1, 0, prio, "", ClockInfo(None, ""), enc), body)
+    except BadBody:
+        return ()
+    return tuple((gap.first, gap.last) for gap in read.dropped)
 
 
 def _lend_schema(bad: Path) -> None:
@@ -285,27 +244,21 @@ def _lend_schema(bad: Path) -> None:
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, reader: _Reader, hardware: list[str]) -> Found:
-    database = db.open_database(path)
+def _write(database: sqlite3.Connection, reader: _Reader, hardware: list[str]) -> Found:
     found = Found(0, 0, [])
-    try:
-        known = {*reader.epochs, *reader.names}
-        database.execute("BEGIN IMMEDIATE")
-        for boot in _boots(reader):
-            database.execute("INSERT INTO boots VALUES(?,?,?,?,?,?,?)", boot)
-        for row in sorted(reader.rows.values()):
-            if split_id(row[0])[0] not in known:
-                continue  # of an epoch that has no name any more: nobody could place its numbers
-            database.execute("INSERT INTO batches VALUES(?,?,?,?,?,?,?,?,?)", row)
-        _insert(database, "INSERT OR REPLACE INTO runs VALUES(?,?,?,?)", reader.runs)
-        _insert(database, "INSERT OR REPLACE INTO kept VALUES(?,?)", reader.kept)
-        _insert(database, "INSERT OR REPLACE INTO meta VALUES(?,?)", reader.meta)
-        for number in sorted({*reader.epochs, *reader.names}):
-            _epoch(database, reader, number, hardware, found)
-        database.execute("COMMIT")
-    finally:
-        db.close_database(database, path)
-    if not reader.epochs and not reader.names:
+    for boot in _boots(reader):
+        database.execute("INSERT INTO boots VALUES(?,?,?,?,?,?,?)", boot)
+    _insert(database, "INSERT OR REPLACE INTO runs VALUES(?,?,?,?)", reader.runs)
+    _insert(database, "INSERT OR REPLACE INTO kept VALUES(?,?)", reader.kept)
+    _insert(database, "INSERT OR REPLACE INTO meta VALUES(?,?)", reader.meta)
+    known = {*reader.epochs, *reader.names}
+    for row in [row for row in reader.rows if split_id(row)[0] not in known]:
+        # of an epoch that has no name any more: nobody could place its numbers
+        database.execute("DELETE FROM batches WHERE id=?", (row,))
+        del reader.rows[row]
+    for number in sorted(known):
+        _epoch(database, reader, number, hardware, found)
+    if not known:
         found.lost = None
     return found
 
@@ -325,23 +278,23 @@ def _boots(reader: _Reader) -> Iterator[tuple[Any, ...]]:
         else:
             yield number, boot, *rest
         seen.add(boot)
-    for number in sorted({row[3] for row in reader.rows.values()} - set(reader.boots)):
+    for number in sorted({row.boot for row in reader.rows.values()} - set(reader.boots)):
         yield number, secrets.token_hex(16), None, "unsynced", 0, 0, 0
 
 
 def _epoch(database: sqlite3.Connection, reader: _Reader, number: int, hardware: list[str], found: Found) -> None:
-    rows = {split_id(row)[1]: data for row, data in reader.rows.items() if split_id(row)[0] == number}
+    rows = {split_id(row)[1]: kept for row, kept in reader.rows.items() if split_id(row)[0] == number}
     epoch = reader.epochs.get(number)
     counted = epoch is not None
     if epoch is None:
         # Its counters are gone: everything readable is sent again, and the hub knows what it has.
         top = max(rows, default=0)
         epoch = Epoch(number, reader.names[number], hardware[0] if hardware else "", top + SPARE_NUMBERS, state=OLD)
-        epoch.produced = sum(row[1] for row in rows.values())
-    excused = Ranges((split_id(row)[1], last) for row, last, *_ in reader.gaps if split_id(row)[0] == number)
+        epoch.produced = sum(row.n for row in rows.values())
+    excused = Ranges((split_id(row[0])[1], row[1]) for row in reader.gaps.values() if split_id(row[0])[0] == number)
     for seq, row in rows.items():
         if seq not in epoch.settled:
-            for first, last in _told(row):
+            for first, last in row.told:
                 excused.add(first, last)
     for seq in [seq for seq in rows if seq in excused or seq >= epoch.next_seq]:
         database.execute("DELETE FROM batches WHERE id=?", (row_id(number, seq),))
@@ -350,12 +303,12 @@ def _epoch(database: sqlite3.Connection, reader: _Reader, number: int, hardware:
     present = Ranges((seq, seq) for seq in sorted(rows))
     missing = [(first, last) for hole in epoch.settled.holes(1, epoch.next_seq - 1)
                for part in present.holes(*hole) for first, last in excused.holes(*part)]
-    saved = sum(row[1] for row in waiting.values())
+    saved = sum(row.n for row in waiting.values())
     lost = max(0, epoch.unsettled - saved)
-    for row in reader.gaps:
-        if split_id(row[0])[0] == number:
+    for gap in reader.gaps.values():
+        if split_id(gap[0])[0] == number:
             with contextlib.suppress(sqlite3.IntegrityError):
-                database.execute("INSERT INTO gaps VALUES(?,?,?,?,?)", row)
+                database.execute("INSERT INTO gaps VALUES(?,?,?,?,?)", gap)
     for index, (first, last) in enumerate(missing):
         # All of the count with the first range: how it spreads over them is known to nobody.
         database.execute("INSERT OR REPLACE INTO gaps VALUES(?,?,?,?,1)",
@@ -370,16 +323,4 @@ def _epoch(database: sqlite3.Connection, reader: _Reader, number: int, hardware:
     found.saved += saved
     found.ranges += [(epoch.epoch, first, last) for first, last in missing]
     found.lost = None if found.lost is None or not counted else found.lost + lost
-
-
-def _told(row: tuple[Any, ...]) -> list[tuple[int, int]]:
-    """The gaps that a record without samples tells of."""
-    if row[1] != 0:
-        return []
-    try:
-        body = decode_body(Header("0", 1, 0, row[2], "", ClockInfo(None, ""), row[4]), row[8])
-    except BadBody:
-        return []
-    return [(gap.first, gap.last) for gap in body.dropped]
-
 

@@ -44,9 +44,6 @@ class Orders:
             return bus.Answer("sys", command.id, False, str(error))
         return bus.Answer("sys", command.id, True, f"{command.value} restarts", command.value)
 
-    def address(self) -> str:
-        return self._uplink.link.address()
-
     # --- handlers -----------------------------------------------------------------------------------------
 
     def _log_tail(self, args: dict[str, Any]) -> Any:
@@ -86,7 +83,7 @@ class Orders:
         began = time.monotonic()
         self._uplink.spool.record()
         commit_s = time.monotonic() - began
-        return {"spool_commit_s": round(commit_s, 4), **self._uplink.as_status(boottime_us())}
+        return {"spool_commit_s": round(commit_s, 4), **self._uplink.telling.as_status(boottime_us())}
 
     def _ledger(self, args: dict[str, Any]) -> Any:
         spool = self._uplink.spool

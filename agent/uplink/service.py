@@ -30,8 +30,8 @@ from agent.uplink.live import LiveLane
 from agent.uplink.logs import JsonLines
 from agent.uplink.orders import Orders
 from agent.uplink.plugins import Plugins
-from agent.uplink.report import StatusFile
 from agent.uplink.requests import Requests
+from agent.uplink.telling import Telling
 from agent.wire import faults, messages, topics
 from agent.wire.messages import Reported
 from agent.wire.records import Body
@@ -43,10 +43,6 @@ IDLE_TICK_S = 5.0
 AGE_EVERY_S = 60.0
 FLUSH_S = 5.0
 CLOCK_S = 5.0
-SYS_S = 2.0
-QUIET_S = 1.0
-SYS_AT_LEAST_S = 30.0
-STATUS_S = 27.0
 DOWN_AFTER_S = 20.0
 STOP_S = 3.0
 TAKEOVERS_PER_MIN = 3
@@ -92,23 +88,15 @@ class Uplink:
         self.requests = Requests(device.id, self.orders.handlers(),
                                  publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
                                  wall_us=self.clock.wall_us, term=lambda: self.drain.highest_term)
+        self.telling = Telling(self)
         self.link.on_connect = self._on_connect
         self.link.on_lost = self._on_lost
         self.link.on_message = self._on_message
         self.link.on_sent = lambda token, code: self.drain.on_sent(token, code, time.monotonic())
-        self.status = StatusFile(device.run_dir)
         self._takeovers: list[float] = []
         self._connected_s = 0.0
-        self._own_epochs: set[str] = set()
-        self._reported = b""
         self._was_unsynced = False
-        self._last_mark: tuple[Any, ...] = ()
-        self._reported_mark: tuple[Any, ...] = ()
-        self._status_mark: tuple[Any, ...] = ()
-        self._sys: dict[str, Any] = {}
-        self._sys_at_s = self._sys_full_s = float("-inf")
         self._due = dict.fromkeys(("tick", "age", "clock", "flush"), 0.0)
-        self._began_s = time.monotonic()
 
     @staticmethod
     def _instances(loaded: Settings) -> list[str]:
@@ -149,6 +137,7 @@ class Uplink:
 
     def _want_reload(self) -> None:
         self.reload_wanted = True
+        self._due["tick"] = 0.0
         self.wake()
 
     def _loop(self, heartbeat: Heartbeat) -> None:
@@ -185,7 +174,9 @@ class Uplink:
                 self.drain.pump(now_s)
             except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                 # Whatever was begun is rolled back; a group that was to be committed is still held and comes again.
+                heartbeat.stop()  # to salvage a large file on a slow card takes longer than a heart may stand still
                 self.keeper.failed(error)
+                heartbeat.start()
                 self.drain.spool_changed(now_s)
             heartbeat.beat()
 
@@ -203,14 +194,10 @@ class Uplink:
     def _ticks(self, now_s: float) -> None:
         now_us = boottime_us()
         self._state_due_us = self.state.tick(now_us)
-        if self._quiet_and_untold(now_s):
-            self._sys_at_s = now_s
-            self._say_sys(now_s, now_us)
+        self.telling.at_rest(now_s, now_us)
         if now_s < self._due["tick"]:
             return
-        mark = self._mark()
-        busy = bool(self.drain.flights) or self.plugins.due_s is not None or mark != self._last_mark
-        self._last_mark = mark
+        busy = self.telling.changed() or bool(self.drain.flights) or self.plugins.due_s is not None
         self._due["tick"] = now_s + (TICK_S if busy or not self.link.connected else IDLE_TICK_S)
         if self.reload_wanted:
             self.reload_wanted = False
@@ -233,26 +220,11 @@ class Uplink:
             self.book.clear("dup-client-id")
         if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
             self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
-        self._report(now_s, now_us)
+        self.telling.tick(now_s, now_us)
 
     def _soon(self, now_s: float) -> None:
         """Something happened: the next tick is not to wait for the slow pace of an idle device."""
         self._due["tick"] = min(self._due["tick"], now_s + TICK_S)
-
-    def _mark(self) -> tuple[Any, ...]:
-        """Changes when there is something new to say; cheap, because an idle device looks at it for months."""
-        current = self.spool.current
-        return (current.epoch, current.produced, current.receipted, current.next_seq, sum(current.dropped.values()),
-                len(self.spool.epochs), self.link.connected, self.drain.hub, self.drain.last_receipt_us,
-                tuple(known.health for known in self.plugins.known.values()), tuple(self.book.standing.values()))
-
-    def _quiet_and_untold(self, now_s: float) -> bool:
-        """Everything has its receipt, and the last ledger that was told says something else: the hub's difference is
-        0 at once and not by chance at the next report."""
-        if self.drain.flights or not self.link.connected or now_s - self._sys_at_s < QUIET_S:
-            return False
-        told = self._sys.get("ledger")
-        return told is not None and told["receipted"] != self.spool.current.receipted
 
     def _look_at_clock(self, now_us: int) -> None:
         info = self.clock.offset()
@@ -280,14 +252,14 @@ class Uplink:
         self.live.inputs = frozenset(fresh.device.inputs)
         for topic in set(self.live.subscriptions()) - set(before):
             self.link.subscribe(topic)
-        self._publish_reported()
+        self.telling.reported()
         log.info("agent.toml was read again%s", f", gone are {', '.join(gone)}" if gone else "")
 
     def _end(self) -> None:
         """Commit what came, say ``disconnected``, close. Also after an error, as far as it goes."""
         steps = (lambda: self.plugins.receive(time.monotonic()), self.plugins.commit, self.state.stop,
                  lambda: self.link.stop(STOP_S), lambda: self.spool.flush(),
-                 lambda: self._report(time.monotonic(), boottime_us(), force=True), lambda: self.spool.close())
+                 lambda: self.telling.tick(time.monotonic(), boottime_us(), ending=True), lambda: self.spool.close())
         for step in steps:
             try:
                 step()
@@ -311,9 +283,7 @@ class Uplink:
         for topic in (*self.requests.subscriptions(), *self.live.subscriptions()):
             self.link.subscribe(topic)
         self.state.on_connect()
-        self._publish_reported(again=True)
-        self._sys.clear()  # the broker may have lost what it kept
-        self._sys_at_s = float("-inf")
+        self.telling.connected()
 
     def _on_lost(self, lost: Lost) -> None:
         self._soon(time.monotonic())
@@ -337,7 +307,7 @@ class Uplink:
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             epoch = messages.decode(payload, Reported).epoch
             ours = {known.epoch for known in self.spool.epochs.values() if known.state != FOREIGN}
-            if epoch and epoch not in ours and epoch not in self._own_epochs:
+            if epoch and epoch not in ours and epoch not in self.telling.own_epochs:
                 self._taken_over()
 
     def _taken_over(self) -> None:
@@ -347,7 +317,7 @@ class Uplink:
         self._takeovers = [at for at in self._takeovers if now_s - at < 60.0] + [now_s]
         if len(self._takeovers) > TAKEOVERS_PER_MIN:
             self.book.fault("E_DUP_CLIENT_ID", "dup-client-id", device=self.settings.device.id,
-                            addresses=f"this one is {self.orders.address() or os.uname().nodename}")
+                            addresses=f"this one is {self.link.address() or os.uname().nodename}")
 
     def _on_message(self, message: Message) -> None:
         now_s = time.monotonic()
@@ -361,16 +331,6 @@ class Uplink:
         if not handled:
             log.info("a message nobody asked for on %s", message.topic[:200])
 
-    def _publish_reported(self, again: bool = False) -> None:
-        device = self.settings.device
-        payload = messages.encode(Reported(device.name or device.id, __version__, {
-            name: known.declaration for name, known in sorted(self.plugins.known.items())},
-            epoch=self.spool.current.epoch))
-        if self.link.connected and (again or payload != self._reported):
-            self._reported = payload
-            self._own_epochs.add(self.spool.current.epoch)
-            self.link.publish(topics.reported(device.id), payload, qos=1, retain=True)
-
     def _send_command(self, instance: str, command: bus.Command) -> bool:
         if instance == "sys":
             self.state_answer(self.orders.command(command))
@@ -379,75 +339,3 @@ class Uplink:
 
     def state_answer(self, answer: bus.Answer) -> None:
         self.state.on_answer(answer)
-
-    # --- what is said of it -------------------------------------------------------------------------------
-
-    def _report(self, now_s: float, now_us: int, force: bool = False) -> None:
-        mark = self._last_mark
-        if mark != self._reported_mark or now_s - self._sys_full_s >= SYS_AT_LEAST_S:
-            self._publish_reported()
-            if now_s - self._sys_at_s >= SYS_S and self.link.connected:
-                self._sys_at_s, self._reported_mark = now_s, mark
-                self._say_sys(now_s, now_us)
-        if force or (now_s >= self.status.due_s() and (
-                mark != self._status_mark or self.spool.current.waiting or now_s >= self.status.due_s() + STATUS_S)):
-            self._status_mark = mark
-            self.status.write(self.as_status(now_us, running=not force), now_s, force=force,
-                              steady=("uptime_s", "link_s", "clock"))
-
-    def _say_sys(self, now_s: float, now_us: int) -> None:
-        counts = self.spool.counts()
-        info = self.clock.offset()
-        values: dict[str, Any] = {
-            "outbox_batches": counts.batches, "outbox_samples": counts.samples,
-            "outbox_oldest_age_s": float(round(counts.oldest_age_s or 0.0)),
-            "ledger": msgspec.to_builtins(self.spool.ledger()), "clock_quality": info.quality,
-            "version": __version__, "address": self.orders.address(),
-        }
-        if self.drain.last_receipt_us is not None and (at := self.clock.wall_us(self.drain.last_receipt_us)):
-            # to the minute while all is well: a publish per receipt would double the traffic of a quiet device
-            values["last_receipt"] = settings_time(at // 60_000_000 * 60_000_000 if counts.batches == 0 else at)
-        if info.offset_us is not None:
-            values["clock_offset_ms"] = round(self.clock.skew_us() / 1000, 0)
-        full = now_s - self._sys_full_s >= SYS_AT_LEAST_S
-        if full:
-            self._sys_full_s = now_s
-            values["uptime_s"] = now_us // 1_000_000
-        changed = {key: value for key, value in values.items() if self._sys.get(key) != value}
-        self._sys |= changed
-        if changed or full:
-            self.state.on_now(bus.Now("sys", [("sys", key, value, now_us, None)
-                                              for key, value in (values if full else changed).items()]))
-
-    def as_status(self, now_us: int, running: bool = True) -> dict[str, Any]:
-        """For ``hutkeeper-agent status`` and the request ``self_test``."""
-        counts = self.spool.counts()
-        info = self.clock.offset()
-        receipt_us = self.drain.last_receipt_us
-        return {
-            "device": self.settings.device.id,
-            "pid": os.getpid(),
-            "running": running,
-            "version": __version__,
-            "uptime_s": round(time.monotonic() - self._began_s),
-            "ledger": msgspec.to_builtins(self.spool.ledger()),
-            "ledgers": [msgspec.to_builtins(self.spool.ledger(epoch)) for epoch in self.spool.epochs.values()],
-            "spool": {"batches": counts.batches, "samples": counts.samples, "oldest_age_s": counts.oldest_age_s,
-                      "bytes": counts.bytes, "on_disk": self.keeper.on_disk},
-            "link": {"state": "connected" if self.link.connected else "down", "where": self.link.where,
-                     "tries": self.link.tries, "address": self.orders.address(),
-                     "hub": self.drain.hub.state if self.drain.hub else "unknown",
-                     "last_receipt_age_s": None if receipt_us is None else round((now_us - receipt_us) / 1e6)},
-            "clock": {"quality": info.quality, "offset_us": info.offset_us, "steps": self.clock.steps},
-            "plugins": {name: {"state": known.health.state if known.health else "ok",
-                               "reason": known.health.reason if known.health else "",
-                               "errors": known.health.errors if known.health else 0,
-                               "dropped": known.health.dropped if known.health else 0}
-                        for name, known in sorted(self.plugins.known.items())},
-            "faults": dict(self.book.standing),
-        }
-
-
-def settings_time(wall_us: int) -> str:
-    """ISO 8601 UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall_us / 1e6))

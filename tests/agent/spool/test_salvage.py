@@ -193,6 +193,20 @@ def test_B21_zeroed_and_truncated_and_foreign_files(tmp_path: Path) -> None:
             assert 0 < saved < sum(truth["waiting"].values())
 
 
+def test_B21_a_salvage_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    truth = fill(tmp_path / "spool.db")
+    path = tmp_path / "spool.db"
+    path.replace(tmp_path / "spool.db.bad")  # killed after the old file was set aside
+    (tmp_path / "spool.db.new").write_bytes(b"half")
+    faults = Faults()
+    saved, lost = check_saved(path, truth, faults)
+    assert faults.codes() == ["E_SPOOL_CORRUPT"]
+    assert (saved, lost) == (sum(truth["waiting"].values()), 0)
+    faults = Faults()
+    keeper(path, faults).spool.close()
+    assert faults.codes() == [], "once is enough"
+
+
 def test_B21_plugin_runs_survive_so_that_a_repeat_is_still_a_repeat(tmp_path: Path) -> None:
     fill(tmp_path / "spool.db")
     alter(tmp_path / "spool.db", "UPDATE batches SET n = n + 1 WHERE id & 1048575 = 90")

@@ -148,15 +148,15 @@ def test_B33_a_batch_the_hub_cannot_read_blocks_nothing_and_is_set_aside_after_t
         broker: Broker, tmp_path: Path) -> None:
     hub = SmallHub(broker.port)
     hub.deaf_to = {1}
-    with Rig(tmp_path, broker.port) as rig:
+    with Rig(tmp_path, broker.port, commit_s=0.01) as rig:
         plugin = rig.start().plugin()
         plugin.make(10)
         plugin.wait_acked()
         until("the poison is sent", lambda: -1 in hub.order, 20)
-        for _ in range(160):
+        for _ in range(130):
             plugin.make(1)
             plugin.wait_acked()
-        until("the good ones are stored", lambda: hub.samples >= 160, 30)
+        until("the good ones are stored", lambda: hub.samples >= 130, 30)
         until("set aside", lambda: rig.status()["ledger"]["dropped"] == {"quarantined": 10}, 30)
         until("told to the hub", lambda: hub.dropped["quarantined"] == 10, 20)
         assert hub.order.count(-1) == 3
