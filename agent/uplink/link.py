@@ -22,7 +22,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from msgspec import Struct
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -30,10 +30,12 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.settings import Mqtt
 from agent.uplink.backoff import Backoff
+from agent.uplink.client import NOT_AUTHORIZED, TAKEN_OVER, TOO_LARGE, Lost, close, lost, make, read_rest, words
+
+__all__ = ["NOT_AUTHORIZED", "TAKEN_OVER", "TOO_LARGE", "Link", "Lost", "Message"]
 
 log = logging.getLogger(__name__)
 
-CONNECT_S = 10.0
 CONNACK_S = 15.0
 CONNECT_STUCK_S = 120.0
 """A connect that does not come back, not even with an error, holds the process: it ends to be started anew (B64)."""
@@ -41,9 +43,6 @@ STATE_SLOTS = 10
 """QoS 1 publishes of the state plane in flight: the rest of the broker's receive maximum is for records."""
 MAX_WAITING = 5000
 MAX_INCOMING_BYTES = 1 << 20
-TAKEN_OVER = 0x8E
-TOO_LARGE = 0x95
-NOT_AUTHORIZED = 0x87
 
 
 class Message(Struct, frozen=True):
@@ -52,16 +51,6 @@ class Message(Struct, frozen=True):
     topic: str
     payload: bytes
     retained: bool
-
-
-class Lost(Struct, frozen=True):
-    """The connection ended, or could not be made. ``code`` is MQTT 5's reason where the broker gave one."""
-
-    reason: str
-    code: int = 0
-    was_connected: bool = False
-    silent: bool = False
-    """TCP stood, but nothing came for two keepalives (B03)."""
 
 
 class Link:
@@ -73,7 +62,7 @@ class Link:
         self.device = device
         self.will = will
         self.on_connect: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[Lost], None] = lambda lost: None
+        self.on_lost: Callable[[Lost], None] = lambda why: None
         self.on_message: Callable[[Message], None] = lambda message: None
         self.on_sent: Callable[[int, int], None] = lambda token, code: None
         self.backoff = Backoff()
@@ -171,37 +160,13 @@ class Link:
         self.tries += 1
         self._began_s = now_s
         try:
-            self._client = self._make_client()
+            self._client = make(self.settings, self.device, self.will, self._events)
         except (OSError, ValueError) as error:  # a certificate file that is missing or unreadable
             self._client = None
             self._fail(Lost(f"{error}"))
             return
         self._thread = threading.Thread(target=self._connect, args=(self._client,), name="connect", daemon=True)
         self._thread.start()
-
-    def _make_client(self) -> mqtt.Client:
-        settings = self.settings
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.device, protocol=mqtt.MQTTv5)
-        client.connect_timeout = CONNECT_S
-        client.max_inflight_messages_set(0)  # we keep to the broker's receive maximum ourselves
-        client.will_set(self.will[0], self.will[1], qos=1, retain=True)
-        if settings.tls:
-            context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if settings.cert is not None:
-                context.load_cert_chain(settings.cert, settings.key)
-            client.tls_set_context(context)
-        if settings.username is not None:
-            word = settings.password_file.read_text().strip() if settings.password_file else None
-            client.username_pw_set(settings.username, word)
-        events = self._events
-        client.on_socket_open = _no_delay
-        client.on_connect = lambda c, u, flags, code, properties: events.append(("connack", c, code, properties))
-        client.on_disconnect = lambda c, u, flags, code, properties: events.append(("lost", c, code))
-        client.on_message = lambda c, u, message: events.append(("message", c, message))
-        client.on_publish = lambda c, u, mid, code, properties: events.append(("sent", c, mid, code))
-        client.on_subscribe = lambda c, u, mid, codes, properties: events.append(("subscribed", c, codes))
-        return client
 
     def _connect(self, client: mqtt.Client) -> None:
         """In its own thread: what blocks. Raises nothing."""
@@ -212,7 +177,7 @@ class Link:
                            clean_start=True, properties=properties)
             self._events.append(("opened", client))
         except Exception as error:
-            self._events.append(("failed", client, _words(error)))
+            self._events.append(("failed", client, words(error)))
         with contextlib.suppress(Exception):
             self._wake()
 
@@ -235,7 +200,7 @@ class Link:
             kind, client = event[0], event[1]
             if client is not self._client:
                 if kind == "opened":
-                    _close(client)
+                    close(client)
                 continue
             if kind in ("opened", "failed"):
                 self._thread = None
@@ -244,7 +209,7 @@ class Link:
             elif kind == "connack":
                 self._connack(event[2], event[3])
             elif kind == "lost":
-                self._fail(_lost(event[2], self.connected))
+                self._fail(lost(event[2], self.connected))
             elif kind == "message":
                 message = event[2]
                 self.on_message(Message(message.topic, bytes(message.payload), bool(message.retain)))
@@ -269,17 +234,17 @@ class Link:
         self._state_mids.clear()
         self._ordered.clear()
 
-    def _fail(self, lost: Lost) -> None:
+    def _fail(self, why: Lost) -> None:
         client, self._client = self._client, None
         was, self.connected = self.connected, False
         if client is not None and self._thread is None:
-            _close(client)
+            close(client)
         self._thread = None
         self._clear()
         if was or self.since_s is None:
             self.since_s = time.monotonic()
         self._next_try_s = time.monotonic() + self.backoff.wait_s()
-        self.on_lost(Lost(lost.reason, lost.code, was, lost.silent))
+        self.on_lost(Lost(why.reason, why.code, was, why.silent))
 
     def _sent(self, mid: int, code: Any) -> None:
         value = code.value if isinstance(code, ReasonCode) else 0
@@ -371,59 +336,15 @@ class Link:
             self.step(time.monotonic(), readable=True, writable=True)
         client = self._client
         if client is not None and self._thread is None:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(OSError, ValueError):
                 # paho closes its socket with DISCONNECT; a second descriptor keeps the connection for what is unread
                 rest = socket.socket(fileno=os.dup(fd)) if (fd := self.fileno()) is not None else None
                 client.disconnect()
                 client.loop_write()
-                _drain(rest, deadline)
+                read_rest(rest, deadline)
             self._client, self.connected = None, False
-            _close(client)
+            close(client)
 
     def drop(self, reason: str) -> None:
         """Give the connection up, as if the network had."""
         self._events.append(Lost(reason))
-
-
-def _no_delay(client: Any, userdata: Any, sock: Any) -> None:
-    """Nagle's algorithm would hold every small publish back until the last one is acknowledged."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _drain(sock: socket.socket | None, deadline_s: float) -> None:
-    """Read until the broker has closed its end: a socket closed with unread bytes resets the connection, and the
-    broker throws DISCONNECT away with it and sends the will."""
-    if sock is None:
-        return
-    with sock:
-        sock.settimeout(max(0.1, min(2.0, deadline_s - time.monotonic())))
-        sock.shutdown(socket.SHUT_WR)
-        while time.monotonic() < deadline_s and sock.recv(65536):
-            pass
-
-
-def _close(client: mqtt.Client) -> None:
-    """Close the socket without a DISCONNECT, so that the will is published."""
-    sock = client.socket()
-    client.on_disconnect = None
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.close()
-
-
-def _lost(code: Any, connected: bool) -> Lost:
-    value = code.value if isinstance(code, ReasonCode) else int(code or 0)
-    text = str(code)
-    # paho 2 gives its own word for a missed keepalive
-    silent = "eep alive" in text or value == 0x8D or code == MQTTErrorCode.MQTT_ERR_KEEPALIVE
-    return Lost("nothing came from the broker for two keepalives" if silent else f"the broker ended it: {text}",
-                value, connected, silent)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the broker's certificate is refused: {error.verify_message}"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror or error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from agent.settings import Mqtt
-from agent.testing.broker import Broker, mosquitto_path
+from agent.testing.broker import Broker, free_port, mosquitto_path
 from agent.uplink.backoff import CAP_S, Backoff
 from agent.uplink.link import Link
 from tests.agent.uplink.hub import SmallHub
@@ -194,3 +196,44 @@ def test_a_clean_end_is_clean_although_messages_are_under_way(broker: Broker) ->
         until("the marker", lambda n=n: step(feeder) or words.count(b"after") == n + 1)  # type: ignore[misc]
     feeder.stop(5.0)
     assert b"lost" not in words
+
+
+def certificates(folder: Path) -> None:
+    """A CA, a broker certificate for 127.0.0.1 and a device certificate, by the ``openssl`` program."""
+    def run(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=30)
+
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA", "-days", "2")
+    for name, subject, extension in (("broker", "/CN=127.0.0.1", "subjectAltName=IP:127.0.0.1"),
+                                     ("device", "/CN=safe", "subjectAltName=DNS:safe")):
+        run("req", *ec, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
+        (folder / "ext").write_text(extension)
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-out", f"{name}.pem", "-extfile", "ext")
+
+
+@needs_mosquitto
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_mutual_tls_end_to_end_and_a_stranger_is_refused_in_one_line(tmp_path: Path) -> None:
+    certificates(tmp_path)
+    secure = free_port()
+    with Broker(tmp_path, extra=[
+        f"listener {secure} 127.0.0.1", f"cafile {tmp_path}/ca.pem", f"certfile {tmp_path}/broker.pem",
+        f"keyfile {tmp_path}/broker.key", "require_certificate true", "use_identity_as_username true",
+    ]) as broker, Rig(tmp_path, secure, device="safe") as rig, Rig(tmp_path, secure, device="odd") as odd:
+        files = {"ca": "ca.pem", "cert": "device.pem", "key": "device.key"}
+        tls = "\n".join(["keepalive_s = 10", *(f'{key} = "{tmp_path}/{name}"' for key, name in files.items())])
+        rig.toml.write_text(rig.toml.read_text().replace("keepalive_s = 10", tls))
+        odd.toml.write_text(odd.toml.read_text().replace("keepalive_s = 10", tls.replace("ca.pem", "device.pem")))
+        hub = SmallHub(broker.port, "safe")
+        plugin = rig.start().plugin()
+        for _ in range(40):
+            plugin.make(50)
+        plugin.wait_acked()
+        until("all stored", lambda: hub.samples >= 2000, 30)
+        assert sorted(hub.values) == list(range(2000))
+        odd.start()
+        refusal = "the broker's certificate is refused"
+        until("a reason", lambda: any(refusal in line["message"] for line in odd.log()), 20)
+        hub.close()
