@@ -17,7 +17,7 @@ from pathlib import Path
 from agent import clock
 from agent.bus import Batch
 from agent.spool import database as db
-from agent.spool import room, salvage, soundness
+from agent.spool import room, soundness
 from agent.spool.rows import OLD
 from agent.spool.spool import Damaged, Limits, Spool
 
@@ -69,7 +69,7 @@ class Keeper:
 
     def _open_disk(self) -> Spool:
         try:
-            if salvage.was_interrupted(self.path):
+            if soundness.was_interrupted(self.path):
                 raise Damaged(f"{self.path}: a salvage was cut short, it is done again")
             if not soundness.looks_sound(self.path):
                 raise Damaged(f"{self.path}: the check found errors")
@@ -89,6 +89,8 @@ class Keeper:
         return Spool(db.MEMORY, RAM, now_us=self._now_us, boot=self._boot)
 
     def _salvage(self, error: Exception) -> Spool:
+        from agent.spool import salvage  # only where it is needed: this process counts its memory
+
         log.error("%s", error)
         found = salvage.rebuild(self.path, self.hardware)
         self._fault("E_SPOOL_CORRUPT", "spool-corrupt", saved=found.saved, lost=found.words())

@@ -51,21 +51,12 @@ class Found(Struct):
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def bad_path(path: Path) -> Path:
-    return Path(f"{path}.bad")
-
-
-def was_interrupted(path: Path) -> bool:
-    """A salvage had begun and the new file was never put in its place: the old one is still to be read."""
-    return not path.exists() and bad_path(path).exists()
-
-
 def rebuild(path: Path, hardware: list[str]) -> Found:
     """Make a new file at ``path`` from what the damaged one still says; the old one stays as ``<name>.bad``.
 
     The new file appears whole or not at all, so a kill in between only means that it is done again. Raises
     sqlite3.Error or OSError only when the new file cannot be written."""
-    bad = bad_path(path)
+    bad = soundness.bad_path(path)
     if path.exists():
         _remove(bad)
     for suffix in ("", "-wal"):

@@ -15,6 +15,15 @@ from agent.spool import wal
 CHECK_S = 1.5
 
 
+def bad_path(path: Path) -> Path:
+    return Path(f"{path}.bad")
+
+
+def was_interrupted(path: Path) -> bool:
+    """A salvage had begun and the new file was never put in its place: the old one is still to be read."""
+    return not path.exists() and bad_path(path).exists()
+
+
 def looks_sound(path: Path, limit_s: float = CHECK_S) -> bool:
     """A check of the file's structure, cut off after ``limit_s`` on a large one: every row has its own checksum,
     so what this misses is found when it is read. Raises sqlite3.Error for trouble that is not the content's."""
