@@ -80,6 +80,8 @@ class Part:
                 self.wait_s = 0.0
             return
         self.process = None
+        if code == -signal.SIGKILL:  # from outside (a person, the kernel short of memory): it is not the part that fails
+            self.wait_s = min(self.wait_s, FIRST_WAIT_S)
         self.due_s = now + self.wait_s
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         say(f"{self.name} ended ({how}), starting it again in {self.wait_s:g} s")
