@@ -80,7 +80,7 @@ class Part:
                 self.wait_s = 0.0
             return
         self.process = None
-        if code == -signal.SIGKILL:  # from outside (a person, the kernel short of memory): it is not the part that fails
+        if code == -signal.SIGKILL:  # from outside (a person, a machine short of memory): not its own failure
             self.wait_s = min(self.wait_s, FIRST_WAIT_S)
         self.due_s = now + self.wait_s
         how = f"signal {-code}" if code < 0 else f"exit code {code}"

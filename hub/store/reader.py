@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from agent.wire.messages import LedgerCounts
 from hub.store import charts, connect, schema, values
+from hub.store.balance import balance
 from hub.store.charts import Chart
 
 __all__ = ["Chart", "DeviceRow", "EventRow", "LedgerRow", "QuarantineRow", "Reader", "Sample", "SeriesRow"]
@@ -79,7 +80,7 @@ class LedgerRow(Struct, frozen=True):
     spooled: int | None
     in_flight: int | None
     difference: int | None
-    """produced - stored - quarantined - dropped - spooled - in_flight: 0 once nothing moves"""
+    """produced - stored - quarantined - dropped - spooled - in_flight (:mod:`hub.store.balance`): 0, or a fault"""
     duplicates: int
     batches: int
     upto: int
@@ -228,8 +229,9 @@ class Reader:
         with self.snapshot() as db:
             rows = db.execute(
                 "SELECT d.device, e.epoch, e.stored, e.quarantined, e.dropped, e.duplicates, e.batches, e.upto, "
-                "e.above, e.retired, e.agent, e.agent_us, e.last_us FROM epochs e JOIN devices d ON "
-                "d.id = e.device_id WHERE ? IS NULL OR d.device = ? ORDER BY d.device, e.first_us",
+                "e.above, e.retired, e.agent, e.agent_us, e.last_us, (SELECT coalesce(sum(n), 0) FROM batches b "
+                "WHERE b.epoch_id = e.id AND b.seq >= json_extract(e.agent, '$.next_seq')) FROM epochs e JOIN devices d "
+                "ON d.id = e.device_id WHERE ? IS NULL OR d.device = ? ORDER BY d.device, e.first_us",
                 (device, device)).fetchall()
         return [_ledger(*row) for row in rows]
 
@@ -265,17 +267,15 @@ def _series(row: tuple[Any, ...]) -> SeriesRow:
 
 
 def _ledger(device: str, epoch: str, stored: int, quarantined: int, dropped: str, duplicates: int, batches: int,
-            upto: int, above: str, retired: int, agent: str | None, agent_us: int | None, last_us: int) -> LedgerRow:
+            upto: int, above: str, retired: int, agent: str | None, agent_us: int | None, last_us: int,
+            newer: int) -> LedgerRow:
     lost = msgspec.json.decode(dropped, type=dict[str, int])
     counts = None if agent is None else msgspec.json.decode(agent, type=LedgerCounts)
-    difference = None
-    if counts is not None:
-        difference = (counts.produced - stored - quarantined - sum(lost.values()) - counts.spooled
-                      - counts.in_flight)
+    now = None if counts is None else balance(counts, stored + quarantined + sum(lost.values()), newer)
     return LedgerRow(
-        device=device, epoch=epoch, produced=None if counts is None else counts.produced, stored=stored,
-        quarantined=quarantined, dropped=lost, spooled=None if counts is None else counts.spooled,
-        in_flight=None if counts is None else counts.in_flight, difference=difference,
+        device=device, epoch=epoch, produced=now and now.produced, stored=stored,
+        quarantined=quarantined, dropped=lost, spooled=now and now.spooled,
+        in_flight=now and now.in_flight, difference=now and now.difference,
         duplicates=duplicates, batches=batches, upto=upto,
         above=msgspec.json.decode(above, type=list[tuple[int, int]]), retired=bool(retired), agent_us=agent_us,
         last_us=last_us)
