@@ -230,8 +230,9 @@ class Reader:
             rows = db.execute(
                 "SELECT d.device, e.epoch, e.stored, e.quarantined, e.dropped, e.duplicates, e.batches, e.upto, "
                 "e.above, e.retired, e.agent, e.agent_us, e.last_us, (SELECT coalesce(sum(n), 0) FROM batches b "
-                "WHERE b.epoch_id = e.id AND b.seq >= json_extract(e.agent, '$.next_seq')) FROM epochs e JOIN devices d "
-                "ON d.id = e.device_id WHERE ? IS NULL OR d.device = ? ORDER BY d.device, e.first_us",
+                "WHERE b.epoch_id = e.id AND b.seq >= json_extract(e.agent, '$.next_seq')) "
+                "FROM epochs e JOIN devices d ON d.id = e.device_id "
+                "WHERE ? IS NULL OR d.device = ? ORDER BY d.device, e.first_us",
                 (device, device)).fetchall()
         return [_ledger(*row) for row in rows]
 

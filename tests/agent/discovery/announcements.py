@@ -15,7 +15,7 @@ from agent.homie.tree import TreeNode, nodes_of
 from agent.homie.values import BadValue, payload
 from agent.loader import found, load
 from agent.runner.worker import Yield
-from agent.testing.conformance import example_config, running
+from agent.testing.checks import example_config, running
 from agent.wire import topics
 from agent.wire.messages import NodeDeclaration, PluginDeclaration
 
