@@ -33,7 +33,7 @@ bench: check-env
 	$(BIN)/python -m tests.bench
 
 shots: check-env
-	HUTKEEPER_SHOTS=build/shots $(BIN)/python -m pytest tests/hub/web -k shots
+	HUTKEEPER_SHOTS=build/shots $(BIN)/python -m pytest tests/hub/web tests/provisioning -k "shots or demo_shows"
 	@echo "see build/shots"
 
 assets:

@@ -256,6 +256,8 @@ def test_a_homie_controller_finds_nothing_to_complain_about(broker: Broker) -> N
             late.until("discovery", lambda: "pi-1" in late.devices and late.devices["pi-1"].state == "ready")
             late.until("description", lambda: late.devices["pi-1"].description)
             late.until("values", lambda: len(late.devices["pi-1"].values) >= 15)
+            late.until("target and alert", lambda: {"heater/setpoint-c", "port-gone"} <= {
+                *late.devices["pi-1"].targets, *late.devices["pi-1"].alerts})
             assert late.final_problems("pi-1") == []
             seen = late.devices["pi-1"]
             assert seen.values["all/tiny"] == b"0.0000001"

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -104,17 +105,16 @@ until = {SAMPLES}
 
         until("everything produced", lambda: journal.stat().st_size // 9 >= SAMPLES, SAMPLES / RATE_HZ * 3 + 60)
 
-        def quiet() -> dict[str, int] | None:
+        def agreed() -> tuple[dict[str, Any], dict[str, int]] | None:
+            """Both ends, each by its own command: nothing waits on the device, and the hub has what was produced."""
+            ours = house.command("hutkeeper-agent", "status", "--config", str(agent_toml))["ledger"]
             rows = house.ledger("rig")
-            if len(rows) != 1:
+            if not ours or len(rows) != 1 or ours["spooled"] or ours["in_flight"]:
                 return None
-            (row,) = rows
-            settled = row["spooled"] == 0 and row["in_flight"] == 0 and row["produced"] == row["stored"]
-            return row if settled and row["difference"] == 0 else None
+            return (rows[0], ours) if rows[0]["produced"] == ours["produced"] else None
 
-        time.sleep(3)  # the last batch of the plugin and the last report of the agent
-        row = until("a quiet ledger", quiet, 120, every_s=1.0)
-        status = house.command("hutkeeper-agent", "status", "--config", str(agent_toml))
+        time.sleep(3)  # the plugin's last batch is on its way for a second at most
+        row, told = until("both ends of the ledger at rest", agreed, 180, every_s=1.0)
         numbers = stored_numbers(tmp_path / "hub" / "samples.db")
 
     produced = set(range(1, SAMPLES + 1))
@@ -125,7 +125,8 @@ until = {SAMPLES}
           f"duplicates refused {row['duplicates']}")
     assert twice == 0
     assert not set(numbers) - produced
-    assert len(numbers) == row["stored"] == row["produced"] == status["ledger"]["produced"]
+    assert row["difference"] == 0 and row["spooled"] == 0 and row["in_flight"] == 0
+    assert len(numbers) == row["stored"] == row["produced"] == told["produced"]
     assert sum(row["dropped"].values()) == 0 and row["quarantined"] == 0
     print("missing:", spans(missing), "\nkills by what was produced then:", events)
     # whatever is missing was in the memory of a killed plugin: the last second before one of its kills

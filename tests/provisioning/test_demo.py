@@ -17,12 +17,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.house import free_port, until
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 PASSWORD = "a long walk by the river"
 
 
@@ -79,7 +78,7 @@ def log_in_as_first_admin(page: Page, address: str, code: str) -> None:
     page.wait_for_url(lambda url: "/login" not in url)
 
 
-def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path: Path) -> None:
+def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path: Path, chromium: Browser) -> None:
     shots = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots")
     shots.mkdir(parents=True, exist_ok=True)
     demo.wait_for("Hutkeeper is at")
@@ -87,27 +86,25 @@ def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path:
     code = re.search(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4}\b", demo.printed())
     assert address and code, demo.printed()
     demo.wait_for("First sample stored")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        log_in_as_first_admin(page, address.group(), code.group())
-        page.screenshot(path=shots / "demo-fleet.png")
-        page.click("a[href^='/device/']")
-        power = page.locator("[id^='v-main-meter-apparent-power']").first
-        power.wait_for()
-        assert re.search(r"\d.*VA", power.inner_text())
-        cpu = page.locator("[id='v-host-cpu-usage-percent']")
-        before = cpu.inner_text()
-        assert re.search(r"\d.*%", before)
-        until("another value, without a reload", lambda: cpu.inner_text() != before, 30)
-        page.screenshot(path=shots / "demo-device.png", full_page=True)
-        page.goto(page.locator("a[href^='/series/']").first.evaluate("link => link.href"))
-        page.wait_for_load_state("load")
-        page.screenshot(path=shots / "demo-series.png")
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    log_in_as_first_admin(page, address.group(), code.group())
+    page.screenshot(path=shots / "demo-fleet.png")
+    page.click("a[href^='/device/']")
+    power = page.locator("[id^='v-main-meter-apparent-power']").first
+    power.wait_for()
+    assert re.search(r"\d.*VA", power.inner_text())
+    cpu = page.locator("[id='v-host-cpu-usage-percent']")
+    before = cpu.inner_text()
+    assert re.search(r"\d.*%", before)
+    until("another value, without a reload", lambda: cpu.inner_text() != before, 30)
+    page.screenshot(path=shots / "demo-device.png", full_page=True)
+    page.goto(page.locator("a[href^='/series/']").first.evaluate("link => link.href"))
+    page.wait_for_load_state("load")
+    page.screenshot(path=shots / "demo-series.png")
+    page.close()
     assert not complaints
     assert len(demo.processes()) > 5
     assert demo.interrupt() == 0

@@ -8,9 +8,6 @@ import pytest
 from agent.testing.broker import Broker, mosquitto_path
 from tests.hub.web.lab import Devices, Web
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
@@ -35,15 +32,3 @@ def web(tmp_path: Path, broker: Broker) -> Iterator[Web]:
         web.people()
         web.synced()
         yield web
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[object]:
-    if not CHROMIUM.exists():
-        pytest.skip("chromium is not installed: apt install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGS)
-        yield browser
-        browser.close()
