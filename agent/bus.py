@@ -57,6 +57,9 @@ class Batch(Struct, tag=True, frozen=True):
     parts: list[Part]
     kept: bytes | None = None
     """New value of ``io.kept`` (JSON), committed in the same transaction; None: unchanged."""
+    oldest: int = 0
+    """The oldest batch that the plugin still holds, as of this sending: what is missing before ``n`` and is not older
+    than this was lost on the way, and ``uplink`` asks for it with :class:`Again`. 0: not said."""
 
 
 class Now(Struct, tag=True, frozen=True):

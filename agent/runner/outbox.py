@@ -130,7 +130,7 @@ class Outbox:
             self._repeat_s = min(REPEAT_MAX_S, self._repeat_s * 2)
         for held in list(self._window()):
             if held.batch.n > self._sent:
-                yield held.batch
+                yield msgspec.structs.replace(held.batch, oldest=self._held[0].batch.n)
 
     def _window(self) -> Iterator[Held]:
         for held, _ in zip(self._held, range(WINDOW), strict=False):

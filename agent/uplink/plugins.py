@@ -52,6 +52,10 @@ class Known(Struct):
     heard_s: float
     health: bus.Health | None = None
     silent: bool = False
+    last: int = 0
+    """Highest batch of the run that is committed or in the group."""
+    fresh: bool = True
+    """Nothing came since Welcome."""
 
 
 class Plugins:
@@ -104,6 +108,11 @@ class Plugins:
                 if known is None or known.run != message.run:
                     self._down(peer, bus.Again())
                     return
+                if not self._follows(known, message):
+                    # One before it was lost on the way (we were started anew in between). To commit this one first
+                    # would make the lost one look like a repeat.
+                    self._down(peer, bus.Again())
+                    return
                 key = message.instance, message.run, message.n
                 if key not in self._group:
                     self._group[key] = message
@@ -125,11 +134,22 @@ class Plugins:
         if known is None and not isinstance(message, bus.Hello | bus.Batch) and peer not in LOCAL:
             self._down(peer, bus.Again())  # we are new here, or it is: who are you?
 
+    @staticmethod
+    def _follows(known: Known, batch: bus.Batch) -> bool:
+        """Whether nothing between the last batch and this one can still come."""
+        given_up = batch.oldest >= batch.n if batch.oldest else known.fresh
+        if batch.n > known.last + 1 and not given_up:
+            return False
+        known.fresh = False
+        known.last = max(known.last, batch.n)
+        return True
+
     def _hello(self, peer: str, hello: bus.Hello, now_s: float) -> None:
         committed, kept = self.store.welcome(hello.instance, hello.run)
         old = self.known.get(hello.instance)
         health = old.health if old is not None and old.run == hello.run else None
-        self.known[hello.instance] = Known(hello.run, hello.declaration, now_s, health)
+        grouped = [n for instance, run, n in self._group if (instance, run) == (hello.instance, hello.run)]
+        self.known[hello.instance] = Known(hello.run, hello.declaration, now_s, health, last=max([committed, *grouped]))
         self._down(peer, bus.Welcome(hello.run, committed, kept))
         self.sink.on_hello(hello.declaration, hello.run)
 
@@ -177,6 +197,9 @@ class Plugins:
 
     def forget_group(self) -> None:
         """The store failed for good: the plugins still hold these batches and repeat them."""
+        for instance, _, n in self._group:
+            if (known := self.known.get(instance)) is not None:
+                known.last = min(known.last, n - 1)
         self._group.clear()
         self._samples = 0
         self.due_s = None

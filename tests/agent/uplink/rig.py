@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import zmq
 
 from agent import bus
@@ -68,6 +69,7 @@ class FakePlugin:
         self.welcomed: bus.Welcome | None = None
         self.commands: list[bus.Command] = []
         self._sent_s = 0.0
+        self._sent = 0
         self.declaration = PluginDeclaration(instance, "power_meter", "Meter", 1.0, (
             NodeDeclaration(instance, "Meter", (Property(name="power_w", datatype="float", unit="W"),)),))
 
@@ -88,8 +90,12 @@ class FakePlugin:
         now = boottime_us()
         part = bus.Part(prio, {f"{self.instance}/power_w": Columns([now + i for i in range(len(values))], values)})
         self.waiting[self.n] = bus.Batch(self.instance, self.run, self.n, boot_id(), [part])
-        if self.welcomed:
-            self._post(self.waiting[self.n])
+        if self.welcomed and self._sent == self.n - 1:
+            self._send(self.n)
+
+    def _send(self, n: int) -> None:
+        self._post(msgspec.structs.replace(self.waiting[n], oldest=min(self.waiting)))
+        self._sent = n
 
     def now(self, value: float) -> None:
         self._post(bus.Now(self.instance, [(self.instance, "power_w", value, boottime_us(), None)]))
@@ -102,8 +108,9 @@ class FakePlugin:
         while self.lane.poll(0):
             message = bus.decode_to_plugin(self.lane.recv(zmq.NOBLOCK))
             match message:
-                case bus.Welcome():
+                case bus.Welcome() if message.run == self.run:
                     self.welcomed = message
+                    self.acked = max(self.acked, message.committed)
                     self._sent_s = 0.0
                 case bus.Ack() if message.run == self.run:
                     self.acked = max(self.acked, message.n)
@@ -119,8 +126,9 @@ class FakePlugin:
             if self.welcomed is None:
                 self.hello()
             else:
-                for batch in list(self.waiting.values())[:50]:
-                    self._post(batch)
+                self._sent = min(self.waiting, default=self.n + 1) - 1
+                for n in list(self.waiting)[:50]:
+                    self._send(n)
 
     def wait_acked(self, timeout_s: float = 30.0) -> None:
         def done() -> bool:

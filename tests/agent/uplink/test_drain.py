@@ -53,7 +53,8 @@ def test_B01_B56_kill_9_of_broker_uplink_and_plugin_loses_and_doubles_nothing(tm
     seed = random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    with Broker(tmp_path, persistence=rng.random() < 0.5) as broker, Rig(tmp_path, broker.port) as rig:
+    with Broker(tmp_path, persistence=rng.random() < 0.5) as broker, Rig(
+            tmp_path, broker.port, env={"HUTKEEPER_TEST_BACKOFF": "1"}) as rig:
         hub = SmallHub(broker.port)
         plugin = rig.start().plugin()
         for _ in range(30 if LONG else 6):

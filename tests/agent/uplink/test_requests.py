@@ -192,6 +192,27 @@ def test_an_unknown_run_is_asked_again_and_a_group_is_acknowledged_only_when_com
     assert plugins.due_s is None
 
 
+def test_a_batch_behind_a_lost_one_is_not_taken_before_it() -> None:
+    """Else the lost one would look like a repeat when it comes, and be acknowledged without being stored."""
+    all_ = Everything()
+    plugins = bus_end(all_)
+
+    def batch(n: int, oldest: int) -> Batch:
+        return Batch("meter", "r1", n, boot_id(), [], None, oldest)
+
+    plugins._take("meter", hello(), 0.0)
+    plugins._take("meter", batch(8, 5), 0.0)
+    assert all_.down[-1] == Again(), "5 to 7 were lost when uplink was killed"
+    for n in (5, 6, 7, 8):
+        plugins._take("meter", batch(n, 5), 0.1)
+    plugins._take("meter", hello(), 0.1)  # it found a node: the group is not forgotten
+    plugins._take("meter", batch(9, 5), 0.1)
+    plugins._take("meter", batch(12, 12), 0.1)  # 10 and 11 were given up by the plugin, which counts them
+    plugins.commit()
+    assert [batch.n for batch in all_.committed[0]] == [5, 6, 7, 8, 9, 12]
+    assert all_.down.count(Again()) == 1
+
+
 def test_a_silent_plugin_is_shown_as_failed_once_and_well_again_when_heard() -> None:
     all_ = Everything()
     plugins = bus_end(all_)
