@@ -7,12 +7,12 @@ file, which nobody holds then.
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
 from agent.settings import Settings
+from agent.spool import glance
 from agent.supervision import conf, rpc
 
 STATUS = "status.json"
@@ -25,7 +25,7 @@ def read(loaded: Settings) -> dict[str, Any]:
     device = loaded.device
     found: dict[str, Any] = {"device": device.id, "source": "nothing yet"}
     report = _report(device.run_dir / STATUS)
-    ledgers = spool_ledgers(device.data_dir / SPOOL)
+    ledgers = glance.ledgers(device.data_dir / SPOOL)
     if report is not None:
         found |= report
         found["source"] = "uplink"
@@ -44,32 +44,6 @@ def _report(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return {**report, "age_s": round(age_s, 1)} if isinstance(report, dict) else None
-
-
-def spool_ledgers(path: Path) -> list[dict[str, Any]]:
-    """The device's side of the ledger per epoch, the newest last, from the file itself; [] while uplink holds it.
-
-    Read-only and never a checkpoint: one connection writes, and it is uplink's."""
-    if not path.exists():
-        return []
-    try:
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)
-    except sqlite3.Error:
-        return []
-    try:
-        rows = database.execute(
-            "SELECT epoch, produced, receipted, dropped, next_seq, state FROM epochs ORDER BY id").fetchall()
-    except sqlite3.Error:  # held by uplink, damaged, or of another schema: uplink's report is what there is
-        return []
-    finally:
-        database.close()
-    ledgers = []
-    for epoch, produced, receipted, text, next_seq, state in rows:
-        dropped: dict[str, int] = json.loads(text)
-        spooled = produced - receipted - sum(dropped.values())  # nothing is in flight while nobody sends
-        ledgers.append({"epoch": epoch, "produced": produced, "receipted": receipted, "dropped": dropped,
-                        "spooled": spooled, "in_flight": 0, "next_seq": next_seq, "state": state})
-    return ledgers
 
 
 def processes(run_dir: Path) -> list[dict[str, Any]]:

@@ -97,8 +97,7 @@ def test_one_home_for_each_library(library: str) -> None:
     assert wrong == [], f"{library} belongs to {HOMES[library]}"
 
 
-SQL_HOMES = ("agent/spool/", "agent/status.py", "hub/store/")
-"""``status`` looks into the spool's file itself, read-only, so that it answers when uplink does not run."""
+SQL_HOMES = ("agent/spool/", "hub/store/")
 
 
 def test_only_the_store_and_the_spool_speak_sql() -> None:
