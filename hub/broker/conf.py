@@ -95,6 +95,7 @@ def acl(reads: Mapping[str, Sequence[str]]) -> str:
         topics.homie("%u", "#"), config,
         topics.homie("%u", "+", "+", "set"),
         f"{own}/receipt", f"{own}/request/#", f"{own}/desired",
+        f"{own}/reported",  # an epoch there that is not ours is a twin of this device (B12)
         topics.HUB_STATE, f"{topics.DISCOVERY}/status",
     ]
     lines = ["# Written by hutkeeper at every start of the broker; changes are lost."]

@@ -199,7 +199,10 @@ def test_B34_a_packet_over_the_limit_is_refused_and_a_batch_passes(keeper: Calla
         client.mqtt.on_disconnect = lambda _c, _u, _f, code, _p: lost.append(str(code))
         client.mqtt.publish("hutkeeper/1/rig/records", bytes(MAX_PACKET_BYTES + 1), 1)
         until(lambda: lost, "the broker took it")
-        assert lost[0] == "Packet too large"
+        # the reset of a connection with unread bytes may overtake the broker's reason
+        assert lost[0] in ("Packet too large", "Unspecified error")
+    with Client(one.plan.port) as client:
+        assert client.publish("hutkeeper/1/rig/records", b"the next one passes") == "Success"
 
 
 def test_no_broker_at_all_says_what_to_install(monkeypatch: pytest.MonkeyPatch, keeper: Callable[..., Keeper]) -> None:
