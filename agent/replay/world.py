@@ -128,7 +128,6 @@ class TranscriptSource:
         self._listens = not any(entry.sent for entry in entries)
         """Nothing was ever sent to the device: what the plugin sends is its search for another kind of meter."""
         self._ended = False
-        self.mismatches = 0
 
     @property
     def over(self) -> bool:
@@ -182,7 +181,6 @@ class TranscriptSource:
         expected = next((i for i in range(self._at, len(self._entries)) if self._entries[i].sent), None)
         if expected is None:
             self._complain(f"sent {data[:40].hex(' ')} where the transcript sends nothing more")
-            self.mismatches += 1
             return
         entry = self._entries[expected]
         self._sent += data
@@ -196,7 +194,6 @@ class TranscriptSource:
         elif not entry.data.startswith(self._sent):
             self._complain(f"line {entry.line}: sent {self._sent[:40].hex(' ')}, the transcript says "
                            f"{entry.data[:40].hex(' ')}")
-            self.mismatches += 1
             self._sent = b""
 
 

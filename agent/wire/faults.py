@@ -37,8 +37,6 @@ FAULTS: dict[str, Fault] = {
         "check that the hub's ingest runs and that the broker's ACL lets this device write its records"),
     "E_DUP_CLIENT_ID": Fault("error", "two devices share the id {device}: {addresses}",
         "both data sets are kept, under two epochs", "give one of them another [device] id"),
-    "W_CONNECT_STORM": Fault("warning", "{n} devices connected within {s:.0f} s",
-        "nothing is lost, devices come back spread over a minute", "none, unless it repeats"),
     "W_INGEST_LAG": Fault("warning", "ingest is {lag_s:.0f} s behind",
         "samples wait on the devices' disks", "look at the hub's load and disk"),
     # storage
@@ -73,8 +71,6 @@ FAULTS: dict[str, Fault] = {
         "hutkeeper-agent status on the device"),
     "E_EPOCH_RETIRED": Fault("error", "{device} sent samples of an epoch that is over ({epoch})",
         "they are quarantined", "look for an old copy of this device's card"),
-    "E_IDENTITY_MISMATCH": Fault("error", "{device} wrote as {claimed}",
-        "the message was refused", "revoke the certificate that was used"),
     "E_TOO_MANY_METRICS": Fault("error", "{device} reports more than {cap} series",
         "the first {cap} are stored, the rest is quarantined", "look for a plugin that invents names"),
     "W_VALUE_NOT_FINITE": Fault("warning", "{series} gave {value}",
@@ -92,8 +88,6 @@ FAULTS: dict[str, Fault] = {
     "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
         "nothing was touched, reading works", "install the newer hutkeeper again"),
     "E_CONFIG": Fault("error", "{error}", "the last good configuration goes on", "correct agent.toml"),
-    "E_REBOOT_BUDGET": Fault("critical", "{n} reboots in 24 h ({reason}), no more today",
-        "what still works goes on", "look at the log of this device"),
 }
 
 

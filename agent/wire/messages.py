@@ -56,7 +56,6 @@ class Reported(Struct, frozen=True, omit_defaults=True):
     name: str
     agent_version: str
     plugins: dict[str, PluginDeclaration]
-    desired_version: int = 0
     epoch: str = ""
     """Of the spool that is in use: who reads another one here than it wrote has a twin (B12)."""
 

@@ -51,10 +51,6 @@ def response(device: str, name: str) -> str:
     return f"{OURS}/{device}/response/{name}"
 
 
-def desired(device: str) -> str:
-    return f"{OURS}/{device}/desired"
-
-
 def reported(device: str) -> str:
     return f"{OURS}/{device}/reported"
 

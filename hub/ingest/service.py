@@ -57,7 +57,7 @@ class Ingest:
     def __init__(self, settings: Settings, stopping: threading.Event) -> None:
         self.settings = settings
         self.stopping = stopping
-        self.status = Status(pid=os.getpid(), started_us=now_us())
+        self.status = Status(pid=os.getpid())
         self.twins = Twins()
         self._tick_s = time.monotonic()
         self._written_s = 0.0
@@ -198,8 +198,6 @@ class Ingest:
         self._announce(done)
         now = now_us()
         self.status.commits += 1
-        if done.samples:
-            self.status.committed_us = now
         self.status.samples += done.samples
         self.status.lag_s = time.monotonic() - waited_since_s
         self._watch_lag(now)
@@ -339,17 +337,7 @@ class Ingest:
         if not force and now - self._written_s < (SIGN_OF_LIFE_S if news == self._told else 0.2):
             return
         self._written_s, self._told = now, news
-        told.written_us = now_us()
-        told.db_bytes = _size(self.settings.samples_db)
-        told.wal_bytes = _size(Path(f"{self.settings.samples_db}-wal"))
         try:
             status.write(self.settings.hub.run_dir, told)
         except OSError as error:
             log.warning("%s: %s", self.settings.hub.run_dir / status.FILE, error)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

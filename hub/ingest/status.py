@@ -12,18 +12,14 @@ FILE = "ingest.json"
 
 
 class Status(Struct):
-    """Written when it changes, and every 10 s as a sign of life; times are microseconds since 1970 UTC."""
+    """Written when it changes, and every 10 s as a sign of life."""
 
     pid: int = 0
     state: str = "starting"
     """starting, ready, full (disk), second (another hub is active), stopped"""
-    started_us: int = 0
-    written_us: int = 0
     term: int = 0
     generation: str = ""
     connected: bool = False
-    committed_us: int = 0
-    """The last commit that stored something."""
     samples: int = 0
     batches: int = 0
     commits: int = 0
@@ -35,8 +31,6 @@ class Status(Struct):
     waiting: int = 0
     lag_s: float = 0.0
     """How long the oldest message of the last commit had waited."""
-    db_bytes: int = 0
-    wal_bytes: int = 0
     faults: dict[str, str] = {}
     """Open faults of the hub, code -> line."""
 

@@ -51,15 +51,12 @@ class DeviceFacts(Struct, frozen=True):
     ahead_us: int
     """How far the device's clock is ahead, 0 when it is not."""
     clock: str
-    clock_offset_ms: float | None
-    waiting_batches: int
     waiting_samples: int
     waiting_age_s: float
     receipt_us: int | None
     ledger: LedgerCounts | None
     version: str
     address: str
-    uptime_s: int | None
     nodes: tuple[NodeFacts, ...]
     alerts: tuple[tuple[str, str, int | None], ...]
 
@@ -121,7 +118,6 @@ def facts(device: LiveDevice, now_us: int) -> DeviceFacts:
             state = "silent"
         else:
             state = "live"
-    uptime = number(device.value(SYS, "uptime-s"))
     name = (device.reported.name if device.reported else "") or (device.description.name if device.description else "")
     return DeviceFacts(
         id=device.id,
@@ -131,15 +127,12 @@ def facts(device: LiveDevice, now_us: int) -> DeviceFacts:
         last_us=last_us,
         ahead_us=ahead_us,
         clock=device.value(SYS, "clock-quality") or "",
-        clock_offset_ms=number(device.value(SYS, "clock-offset-ms")),
-        waiting_batches=int(number(device.value(SYS, "outbox-batches")) or 0),
         waiting_samples=int(number(device.value(SYS, "outbox-samples")) or 0),
         waiting_age_s=age_s or 0.0,
         receipt_us=stamp_us(device.value(SYS, "last-receipt")),
         ledger=_ledger(device.value(SYS, "ledger")),
         version=(device.value(SYS, "version") or "")[:40],
         address=(device.value(SYS, "address") or "")[:80],
-        uptime_s=int(uptime) if uptime is not None else None,
         nodes=nodes,
         alerts=tuple((alert_id, alert.text, alert.since_us) for alert_id, alert in sorted(device.alerts.items())),
     )

@@ -60,7 +60,7 @@ def ordered(fleet: Fleet) -> list[DeviceFacts]:
 
 def shown(device: DeviceFacts) -> DeviceFacts:
     """Without what the row does not show: it must not be sent again for that."""
-    return replace(device, uptime_s=None, receipt_us=None, clock_offset_ms=None, ledger=None, address="")
+    return replace(device, receipt_us=None, ledger=None, address="")
 
 
 class FleetView:

@@ -96,5 +96,5 @@ class Hut:
 
 def from_history(device: str, name: str, last_us: int, version: str) -> DeviceFacts:
     """A device that the store knows and the broker does not."""
-    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", None, 0, 0, 0.0, None, None,
-                       version, "", None, (), ())
+    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", 0, 0.0, None, None,
+                       version, "", (), ())

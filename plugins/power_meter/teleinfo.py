@@ -50,10 +50,6 @@ class Frame:
     whole: bool
 
 
-def checksum_historic(label_to_data: bytes) -> int:
-    return (sum(label_to_data) & 0x3F) + 0x20
-
-
 def parse_group(raw: bytes, mode: Mode = "auto", at: float = 0.0) -> Group | None:
     """One group out of the bytes between its LF and CR, or None if anything about it is wrong."""
     text = seven_bit(raw)

@@ -275,9 +275,6 @@ class Devices:
         self.send(f"{base}/$state", state)
 
 
-SAMPLE_EVERY_S = 60
-
-
 def fill_store(path: Path, device: str = "bc-power", hours: int = 24) -> None:
     """A day of samples of one device, and its own side of the ledger."""
     now_us = time.time_ns() // 1000

@@ -9,8 +9,6 @@ from pathlib import Path
 from agent.testing.broker import Broker
 from tests.hub.web.lab import Devices, Web, events, fill_store, stamp, until
 
-STATIC = Path(__file__).parents[3] / "hub" / "web" / "static"
-
 
 def words(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.api import Node, Reading
+from agent.api import Reading
 from agent.testing import VirtualClock, io_over
 from plugins.host import boots, disks, proc, sysfs
 from plugins.host.plugin import Host, HostConfig
@@ -179,18 +179,6 @@ def test_an_old_crash_dump_is_not_this_reboots_reason(tmp_path: Path) -> None:
     assert boots.reason(tmp_path, {"stopped": True}) == "clean"
     os.utime(dump, (2_000_000_010, 2_000_000_010))
     assert boots.reason(tmp_path, {"stopped": True}) == "panic"
-
-
-def readings_of(io: Any, config: HostConfig, seconds: float) -> list[Reading]:
-    """Run the plugin on the virtual clock for so long."""
-    found: list[Reading] = []
-    for item in Host(config).run(io):
-        assert isinstance(item, Reading | Node)
-        if isinstance(item, Reading):
-            found.append(item)
-        if io.clock.monotonic_s() >= seconds:
-            break
-    return found
 
 
 def test_the_plugin_tells_boot_and_reason_and_notes_its_own_end(tmp_path: Path) -> None:
