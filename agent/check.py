@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 import shutil
 import socket
 import ssl
@@ -24,6 +23,7 @@ from msgspec import Struct
 from agent import loader, settings
 from agent.api import ConfigError
 from agent.clock import FLOOR_US, ClockState
+from agent.ports import holders_of, others, user_name
 from agent.settings import PluginEntry, Settings, SettingsError
 from agent.supervision.plan import plan
 
@@ -104,59 +104,18 @@ def port_finding(subject: str, key: str, port: Path) -> Finding:
     if not stat.S_ISCHR(mode.st_mode):
         return Finding("problem", subject, f"{port} is no device: set {key}{_ports_hint(port)}")
     if not os.access(port, os.R_OK | os.W_OK):
-        return Finding("problem", subject, f"{port}: no permission for user {_user()}: {_permission_hint(mode)}")
-    holders = holders_of(port)
+        return Finding("problem", subject, f"{port}: no permission for user {user_name()}: {_permission_hint(mode)}")
+    holders = holders_of(port, but_agent=True)
     if holders:
         return Finding("problem", subject, f"{port} is held by {', '.join(holders)}: stop it, or set {key} "
                                            "to another port")
     return Finding("ok", subject, f"{port} is there and free")
 
 
-def holders_of(path: Path, proc: Path = Path("/proc")) -> list[str]:
-    """Other processes that have this file open, as ``ModemManager (process 412)``. Without root: those of our user."""
-    wanted = os.path.realpath(path)
-    found = []
-    for process in proc.glob("[0-9]*"):
-        if process.name == str(os.getpid()) or _is_ours(process):
-            continue
-        try:
-            links = [os.readlink(fd) for fd in (process / "fd").iterdir()]
-        except OSError:
-            continue  # ended, or another user's
-        if wanted in links:
-            found.append((int(process.name), _name(process)))
-    return [f"{name} (process {pid})" for pid, name in sorted(found)]
-
-
-def _is_ours(process: Path) -> bool:
-    """A plugin process of the agent itself holds its port rightly."""
-    try:
-        words = (process / "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return any(word.endswith(b"hutkeeper-agent") for word in words[:3]) and b"plugin" in words
-
-
-def _name(process: Path) -> str:
-    try:
-        return (process / "comm").read_text().strip() or "a process"
-    except OSError:
-        return "a process"
-
-
 def _ports_hint(port: Path) -> str:
     """What there is instead."""
-    candidates = [*sorted(Path("/dev/serial/by-id").glob("*")), *sorted(Path("/dev").glob("ttyUSB*")),
-                  *sorted(Path("/dev").glob("ttyACM*")), *sorted(Path("/dev").glob("ttyAMA*"))]
-    others = [str(item) for item in candidates if item != port][:4]
-    return f" (there is {', '.join(others)})" if others else " (no serial port was found)"
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    there = others(port)
+    return f" (there is {', '.join(there)})" if there else " (no serial port was found)"
 
 
 def _permission_hint(mode: os.stat_result) -> str:
@@ -165,7 +124,7 @@ def _permission_hint(mode: os.stat_result) -> str:
     except KeyError:
         group = str(mode.st_gid)
     if mode.st_mode & 0o060 == 0o060 and group != "root":
-        return f"sudo usermod -aG {group} {_user()}, then log in again"
+        return f"sudo usermod -aG {group} {user_name()}, then log in again"
     return f"it belongs to {group} with mode {stat.filemode(mode.st_mode)}, give it to group dialout by a udev rule"
 
 
@@ -199,7 +158,7 @@ def _broker(loaded: Settings) -> Iterator[Finding]:
                                              "or set its path")
             return
         if not os.access(path, os.R_OK):
-            yield Finding("problem", "mqtt", f"mqtt.{key}: {path}: no permission for user {_user()}")
+            yield Finding("problem", "mqtt", f"mqtt.{key}: {path}: no permission for user {user_name()}")
             return
     try:
         with socket.create_connection((mqtt.host, mqtt.port), timeout=CONNECT_TIMEOUT_S) as plain:
@@ -248,8 +207,8 @@ def _folders(loaded: Settings) -> Iterator[Finding]:
         folder: Path = getattr(loaded.device, key)
         there = _existing(folder)
         if not os.access(there, os.W_OK | os.X_OK):
-            yield Finding("problem", "device", f"device.{key}: user {_user()} may not write {there}: "
-                                               f"sudo chown {_user()} {there}, or run as the agent's user")
+            yield Finding("problem", "device", f"device.{key}: user {user_name()} may not write {there}: "
+                                               f"sudo chown {user_name()} {there}, or run as the agent's user")
 
 
 def _clock(loaded: Settings, state: ClockState | None = None) -> Iterator[Finding]:

@@ -12,9 +12,9 @@ import os
 import struct
 import termios
 from collections.abc import Callable
-from pathlib import Path
 
 from agent.api import ConfigError, RetryLater
+from agent.ports import holders_of, others, user_name
 from agent.wire import faults
 
 NAP_S = 0.05
@@ -129,18 +129,17 @@ def _opening(port: str, error: Exception) -> SerialTrouble:
         return SerialTrouble(port, "no such port", f"check the cable; {_others(port)}")
     if number == errno.EACCES:
         group = group_of(port)
-        return SerialTrouble(port, "no permission", f"sudo usermod -aG {group} {_user()}, then restart the agent")
+        return SerialTrouble(port, "no permission", f"sudo usermod -aG {group} {user_name()}, then restart the agent")
     if number in (errno.EBUSY, errno.EAGAIN):
-        holder = holder_of(port)
-        return SerialTrouble(port, f"held by {holder or 'another process'}", "stop it, or set another port")
+        holders = ", ".join(holders_of(port))
+        return SerialTrouble(port, f"held by {holders or 'another process'}", "stop it, or set another port")
     return SerialTrouble(port, str(error), "check the device")
 
 
 def _others(port: str) -> str:
-    """What is there instead: a stable name when there is one."""
-    by_id = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
-    there = by_id or sorted(str(path) for kind in ("ttyUSB*", "ttyACM*", "ttyAMA*") for path in Path("/dev").glob(kind))
-    return f"there is {', '.join(there[:4])}" if there else "there is no serial device at all"
+    """What there is instead."""
+    there = others(port)
+    return f"there is {', '.join(there)}" if there else "there is no other serial device"
 
 
 def group_of(port: str) -> str:
@@ -149,33 +148,3 @@ def group_of(port: str) -> str:
         return grp.getgrgid(os.stat(port).st_gid).gr_name
     except (OSError, KeyError):
         return "dialout"
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def holder_of(port: str) -> str | None:
-    """``name (pid)`` of another process that has the port open, as far as we may look."""
-    try:
-        device = os.stat(port)
-    except OSError:
-        return None
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        try:
-            for link in (process / "fd").iterdir():
-                if not os.readlink(link).startswith("/dev/"):
-                    continue
-                there = os.stat(link)
-                if (there.st_rdev, there.st_ino, there.st_dev) == (device.st_rdev, device.st_ino, device.st_dev):
-                    return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:
-            continue  # it ended meanwhile, or belongs to somebody else
-    return None

@@ -14,10 +14,11 @@ import pytest
 
 from agent import bus
 from agent.api import ConfigError, Node, Plugin, Property, Reading
+from agent.ports import holders_of
 from agent.runner.intake import Intake, check
 from agent.runner.logs import CappedLog
 from agent.runner.outbox import KEEP_S, WINDOW, Outbox, Sample
-from agent.runner.serial_port import SerialPort, SerialTrouble, holder_of
+from agent.runner.serial_port import SerialPort, SerialTrouble
 from agent.runner.worker import Worker
 from agent.testing import FakePty, Lines
 
@@ -229,7 +230,7 @@ def test_a_port_held_by_another_process_names_it(tmp_path: Path) -> None:
                 opened(device.port)
         finally:
             holder.communicate()
-        assert holder_of(device.port) is None
+        assert holders_of(device.port) == []
         opened(device.port).close()
 
 
