@@ -22,6 +22,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 from agent.wire import topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,18 +77,10 @@ class DemoError(Exception):
 
 def holder_of(port: int) -> str:
     """Who listens on a TCP port of this machine, as ``name (process n)``, as far as we may see."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            for row in Path(table).read_text().splitlines()[1:]:
-                fields = row.split()
-                if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                    inodes.add(f"socket:[{fields[9]}]")
-    for fd in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if os.readlink(fd) in inodes:
-                pid = fd.parts[2]
-                return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (process {pid})"
+    with contextlib.suppress(psutil.Error):
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+                return f"{psutil.Process(one.pid).name()} (process {one.pid})"
     return "another program"
 
 
