@@ -18,7 +18,7 @@ demo:
 	@exec $(BIN)/python -m provisioning.demo --port $(PORT)
 
 test: check-env
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 check: check-env
 	$(BIN)/ruff check .
