@@ -7,16 +7,17 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from agent.testing.broker import free_port
+from tests.waiting import until as until
 
 BIN = Path(sys.executable).parent
 PLUGINS = Path(__file__).parent / "house_plugins"
@@ -45,22 +46,6 @@ clock = "trust"
 host = "127.0.0.1"
 port = {mqtt}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(what: str, check: Any, timeout_s: float, every_s: float = 0.1) -> Any:
-    """Wait for a true answer and return it; fails naming what was waited for. A bound, not a measurement."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if answer := check():
-            return answer
-        time.sleep(every_s)
-    raise AssertionError(f"{what}: not within {timeout_s:.0f} s")
 
 
 class House:

@@ -10,7 +10,8 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.house import House, until
+from tests.house import House
+from tests.waiting import until
 
 PLUGINS = """
 [plugins.host]

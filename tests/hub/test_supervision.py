@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.testing.broker import Broker, mosquitto_path
+from agent.testing.broker import Broker, free_port, mosquitto_path
 from hub import settings, supervision
 from hub.ingest import status
-from tests.house import free_port
-from tests.hub.ingest.lab import ROOT, until
+from tests.hub.ingest.lab import ROOT
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(mosquitto_path() is None, reason="mosquitto is not installed: apt install mosquitto")
 

@@ -19,7 +19,8 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.house import free_port, until
+from agent.testing.broker import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "a long walk by the river"

@@ -9,14 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from agent.supervision import rpc
+from tests.waiting import until
 
 AGENT = Path(sys.executable).with_name("hutkeeper-agent")
 STAND_INS = Path(__file__).parent / "stand_ins"
@@ -30,16 +28,6 @@ clock = "trust"
 host = "127.0.0.1"
 port = 9          # discard: nobody listens
 """
-
-
-def until(what: str, check: Callable[[], Any], timeout_s: float = 45.0, every_s: float = 0.25) -> Any:
-    """Wait for a true answer; a bound, not a measurement."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if answer := check():
-            return answer
-        time.sleep(every_s)
-    raise AssertionError(f"{what}: not within {timeout_s:.0f} s")
 
 
 class Device:

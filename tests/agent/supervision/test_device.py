@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.agent.supervision.device import Device, until
+from tests.agent.supervision.device import Device
+from tests.waiting import until
 
 HANG_AFTER_S = 20
 MEMORY_MB = 128

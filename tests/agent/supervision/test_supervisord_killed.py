@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.agent.supervision.device import Device, until
+from tests.agent.supervision.device import Device
+from tests.waiting import until
 
 KILLS = 100 if os.environ.get("HUTKEEPER_LONG") == "1" else 3
 

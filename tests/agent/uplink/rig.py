@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +23,7 @@ from agent.api import Property
 from agent.clock import boot_id, boottime_us
 from agent.wire.messages import NodeDeclaration, PluginDeclaration
 from agent.wire.records import Columns
+from tests.waiting import until
 
 CHECKOUT = Path(__file__).parents[3]
 TOML = """\
@@ -44,16 +44,6 @@ use = "power_meter"
 """
 RUN = ("import sys; from pathlib import Path; from agent import settings, uplink; "
        "sys.exit(uplink.main(settings.load(Path(sys.argv[1]))))")
-
-
-def until(what: str, check: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.02) -> Any:
-    """Wait for a true answer; a bound, not a measurement."""
-    ends = time.monotonic() + timeout_s
-    while time.monotonic() < ends:
-        if answer := check():
-            return answer
-        time.sleep(every_s)
-    raise AssertionError(f"{what}: not within {timeout_s:.0f} s")
 
 
 class FakePlugin:

@@ -13,8 +13,9 @@ import pytest
 from agent.spool.ranges import Ranges
 from agent.testing.broker import Broker, mosquitto_path
 from tests.agent.uplink.hub import SmallHub
-from tests.agent.uplink.rig import Rig, until
+from tests.agent.uplink.rig import Rig
 from tests.fakes.faultproxy import FaultProxy
+from tests.waiting import until
 
 LONG = os.environ.get("HUTKEEPER_LONG") == "1"
 

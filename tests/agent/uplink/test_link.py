@@ -19,8 +19,9 @@ from agent.testing.broker import Broker, free_port, mosquitto_path
 from agent.uplink.backoff import CAP_S, Backoff
 from agent.uplink.link import Link
 from tests.agent.uplink.hub import SmallHub
-from tests.agent.uplink.rig import Rig, until
+from tests.agent.uplink.rig import Rig
 from tests.fakes.faultproxy import FaultProxy
+from tests.waiting import until
 
 LONG = os.environ.get("HUTKEEPER_LONG") == "1"
 needs_mosquitto = pytest.mark.skipif(mosquitto_path() is None, reason="mosquitto is not installed")

@@ -24,7 +24,8 @@ from agent.uplink.requests import Refused, Requests
 from agent.wire import messages, topics
 from agent.wire.messages import NodeDeclaration, PluginDeclaration, Request, Response
 from tests.agent.uplink.hub import SmallHub
-from tests.agent.uplink.rig import Rig, until
+from tests.agent.uplink.rig import Rig
+from tests.waiting import until
 
 needs_mosquitto = pytest.mark.skipif(mosquitto_path() is None, reason="mosquitto is not installed")
 NOW_US = 1_790_000_000_000_000

@@ -10,7 +10,8 @@ from agent.testing.broker import free_port
 from hub.broker import events
 from hub.store.reader import Reader
 from tests.hub.broker.conftest import Process, needs_mosquitto
-from tests.hub.broker.test_keeper import HUB, until
+from tests.hub.broker.test_keeper import HUB
+from tests.waiting import until
 
 
 @needs_mosquitto
@@ -28,7 +29,7 @@ def test_B02_a_reset_broker_is_in_the_event_log(tmp_path: Path) -> None:
         assert "E_BROKER_STATE_RESET" in keeper.log.read_text()
         ingest = subprocess.Popen([sys.executable, "-m", "hub.cli", "ingest", "--config", str(toml)],
                                   stdout=subprocess.DEVNULL, stderr=(tmp_path / "ingest.log").open("ab"))
-        until(lambda: not left.exists(), "ingest did not take it")
+        until("ingest takes it", lambda: not left.exists())
         (row,) = Reader(tmp_path / "data/samples.db").events()
         assert (row.device, row.code, row.severity, row.count) == ("hub", "E_BROKER_STATE_RESET", "error", 1)
         assert str(state) + ".bad" in row.text and "no sample is lost" in row.text

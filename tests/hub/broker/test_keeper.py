@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from hub.broker import BrokerError, Keeper, events, ports
 from hub.broker.conf import MAX_PACKET_BYTES
 from tests.hub.broker.conftest import Process, needs_mosquitto
 from tests.hub.broker.mqtt import Client
+from tests.waiting import until
 
 pytestmark = needs_mosquitto
 LONG = bool(os.environ.get("HUTKEEPER_LONG"))
@@ -40,13 +40,6 @@ def gone(pid: int) -> bool:
         return True
 
 
-def until(check: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def fill(port: int) -> None:
     """Retained values, a durable session and messages that wait for it: every kind of chunk in the state file."""
     with Client(port, "sleeper", keep_session_s=3600) as sleeper:
@@ -62,7 +55,7 @@ def test_B01_kill_9_loses_nothing_that_was_saved(keeper: Callable[..., Keeper]) 
     one = keeper()
     one.start()
     fill(one.plan.port)
-    until(lambda: one.database.exists() and one.database.read_bytes().count(b"waits") >= 20, "never saved")
+    until("all is saved", lambda: one.database.exists() and one.database.read_bytes().count(b"waits") >= 20)
     assert one.child
     one.child.process.kill()
     one.child.process.wait()
@@ -81,7 +74,7 @@ def test_B01_saving_by_the_clock_spares_the_card_and_keeps_what_is_older(keeper:
     one = keeper(save_s=1)
     one.start()
     fill(one.plan.port)
-    until(lambda: one.database.exists() and b"value 19" in one.database.read_bytes(), "never saved")
+    until("it is saved", lambda: one.database.exists() and b"value 19" in one.database.read_bytes())
     assert one.child
     one.child.process.kill()
     one.child.process.wait()
@@ -175,7 +168,7 @@ def test_B58_no_broker_outlives_its_keeper(broker_process: Callable[..., Process
     if stopped:
         child.send_signal(signal.SIGSTOP)
     process.process.kill()
-    until(lambda: gone(child.pid), "the broker is still there")
+    until("the broker ends", lambda: gone(child.pid))
     successor = broker_process(HUB.format(port=port), "again.toml")
     successor.wait_for("listens on")
 
@@ -198,7 +191,7 @@ def test_B34_a_packet_over_the_limit_is_refused_and_a_batch_passes(keeper: Calla
         lost: list[str] = []
         client.mqtt.on_disconnect = lambda _c, _u, _f, code, _p: lost.append(str(code))
         client.mqtt.publish("hutkeeper/1/rig/records", bytes(MAX_PACKET_BYTES + 1), 1)
-        until(lambda: lost, "the broker took it")
+        until("the refusal", lambda: lost)
         # the reset of a connection with unread bytes may overtake the broker's reason
         assert lost[0] in ("Packet too large", "Unspecified error")
     with Client(one.plan.port) as client:

@@ -9,9 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -21,19 +19,10 @@ from agent.wire import messages, topics
 from agent.wire.messages import HubState, Receipt
 from hub.ingest import status
 from hub.store.reader import Reader
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 LONG = bool(os.environ.get("HUTKEEPER_LONG"))
-
-
-def until(what: str, check: Callable[[], Any], timeout_s: float = 30.0, every_s: float = 0.02) -> Any:
-    """Wait for a true answer; a bound, not a measurement."""
-    ends = time.monotonic() + timeout_s
-    while time.monotonic() < ends:
-        if answer := check():
-            return answer
-        time.sleep(every_s)
-    raise AssertionError(f"{what}: not within {timeout_s:.0f} s")
 
 
 class Hub:

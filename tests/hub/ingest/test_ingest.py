@@ -21,8 +21,9 @@ from agent.wire import messages, topics
 from agent.wire.messages import HubState, LedgerCounts
 from hub.store.verify import verify
 from hub.store.writer import Writer
-from tests.hub.ingest.lab import LONG, ROOT, Device, Hub, until
+from tests.hub.ingest.lab import LONG, ROOT, Device, Hub
 from tests.hub.store.lab import EPOCH, payload
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(mosquitto_path() is None, reason="mosquitto is not installed: apt install mosquitto")
 

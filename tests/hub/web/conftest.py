@@ -5,17 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.testing.broker import Broker, mosquitto_path
+from agent.testing.broker import Broker
 from tests.hub.web.lab import Devices, Web
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    """Each test its own: retained messages outlive a connection."""
-    if mosquitto_path() is None:
-        pytest.skip("mosquitto is not installed: apt install mosquitto")
-    with Broker(tmp_path, persistence=False) as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from hub.web.history import History
 from hub.web.limits import LoginLimits
 from hub.web.server import make_hut, make_server
 from tests.hub.store import lab as store_lab
+from tests.waiting import until
 
 PASSWORD = "olive kettle north"
 FAST = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -44,16 +45,6 @@ port = {mqtt}
 [web]
 port = {web}
 """
-
-
-def until(what: str, check: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """Wait for a true answer and return it; fails naming what was waited for. A bound, not a measurement."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if answer := check():
-            return answer
-        time.sleep(0.01)
-    raise AssertionError(f"waited {timeout_s:.0f} s for {what}")
 
 
 class Web:

@@ -15,7 +15,8 @@ from werkzeug.routing import Rule
 
 from agent.testing.broker import Broker
 from hub.web.access import SAFE, Gate, needs_of, own_path
-from tests.hub.web.lab import PASSWORD, USERS, Client, Devices, Web, until
+from tests.hub.web.lab import PASSWORD, USERS, Client, Devices, Web
+from tests.waiting import until
 
 OPEN = {"GET /alive", "GET /login", "POST /login", "POST /login/first", "GET /login/ca.pem",
         "GET /static/<path:filename>", "POST /pair/hello", "POST /pair/sign"}

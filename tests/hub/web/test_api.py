@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hub.web.api import DeviceOut
 from hub.web.openapi import OPERATIONS, openapi_path
-from tests.hub.web.lab import Client, Devices, Web, fill_store, until
+from tests.hub.web.lab import Client, Devices, Web, fill_store
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.hub.web.lab import PASSWORD, Devices, Web, description, fill_store, until
+from tests.hub.web.lab import PASSWORD, Devices, Web, description, fill_store
+from tests.waiting import until
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 800)}
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from agent.testing.broker import Broker
-from tests.hub.web.lab import Devices, Web, events, fill_store, stamp, until
+from tests.hub.web.lab import Devices, Web, events, fill_store, stamp
+from tests.waiting import until
 
 
 def words(html: str) -> str:

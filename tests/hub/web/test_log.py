@@ -6,7 +6,8 @@ import json
 
 from agent.wire import messages, topics
 from hub.web.device import log_line
-from tests.hub.web.lab import Devices, Web, until
+from tests.hub.web.lab import Devices, Web
+from tests.waiting import until
 
 
 def test_the_log_tail_comes_from_the_device(web: Web, devices: Devices) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.testing.broker import Broker
-from tests.hub.web.lab import Client, Devices, Web, events, until
+from tests.hub.web.lab import Client, Devices, Web, events
+from tests.waiting import until
 
 
 def threads() -> set[str]:
