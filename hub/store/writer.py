@@ -20,7 +20,7 @@ import msgspec
 from agent.wire import faults
 from agent.wire.messages import Receipt
 from agent.wire.records import Header
-from hub.store import aside, connect, names, rollup, times, values
+from hub.store import aside, connect, names, rollup, settled, times, values
 from hub.store.batch import (
     EPOCH,
     WORD,
@@ -158,7 +158,7 @@ class Writer:
                 else:
                     noticed.append(item)
             changes, samples = self._write_series(touched, items, noticed)
-            self._write_epochs(epochs)
+            settled.write(self.db, epochs)
             aside.notice(self.db, noticed)
         receipts = [
             (device.device, Receipt(epoch.epoch, epoch.seqs.upto, list(epoch.seqs.above), self.term))
@@ -264,7 +264,7 @@ class Writer:
 
     def _dropped(self, epoch: EpochState, item: Samples) -> None:
         """Ranges that will never come. Batches of them that had come all the same are not lost, so not counted."""
-        self._flush(epoch)
+        settled.flush(self.db, epoch)
         for gap in item.body.dropped:
             if not 0 < gap.first <= gap.last < 1 << 62 or gap.n < 0:
                 raise Unstorable(f"dropped range {gap.first}..{gap.last} of {gap.n} samples")
@@ -393,34 +393,3 @@ class Writer:
         for series in touched:
             series.clear()
         return changes, total
-
-    def _write_epochs(self, epochs: dict[int, tuple[DeviceState, EpochState]]) -> None:
-        rows, fresh = [], []
-        devices: dict[int, DeviceState] = {}
-        for device, epoch in epochs.values():
-            devices[device.id] = device
-            fresh += epoch.fresh
-            epoch.fresh = []
-            rows.append((epoch.seqs.upto, msgspec.json.encode(epoch.seqs.above).decode(), epoch.batches, epoch.stored,
-                         epoch.quarantined, msgspec.json.encode(epoch.dropped).decode(), epoch.duplicates,
-                         epoch.last_us, epoch.id))
-        self.db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?, ?)", fresh)
-        self.db.executemany("UPDATE epochs SET upto = ?, above = ?, batches = ?, stored = ?, quarantined = ?, "
-                            "dropped = ?, duplicates = ?, last_us = ? WHERE id = ?", rows)
-        boots = [boot for device in devices.values() for boot in device.boots.values() if boot.changed]
-        self.db.executemany("UPDATE boots SET offset_us = ?, quality = ?, guess_us = ?, flagged = ?, last_us = ?, "
-                            "end_us = ? WHERE id = ?", [
-            (boot.offset_us, boot.quality[:32], boot.guess_us, boot.flagged, boot.last_us, boot.end_us, boot.id)
-            for boot in boots])
-        for boot in boots:
-            boot.changed = False
-        seen = [(device.last_us, device.id) for device in devices.values()
-                if device.last_us - device.saved_us > 10_000_000]
-        self.db.executemany("UPDATE devices SET last_us = ? WHERE id = ?", seen)
-        for device in devices.values():
-            if device.last_us - device.saved_us > 10_000_000:
-                device.saved_us = device.last_us
-
-    def _flush(self, epoch: EpochState) -> None:
-        self.db.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?, ?)", epoch.fresh)
-        epoch.fresh = []
