@@ -38,6 +38,8 @@ class NodeFacts(Struct, frozen=True):
     ahead: bool
     simulated: bool
     max_age_us: int
+    plugin: str
+    """The plugin instance that it belongs to; its own id when the device does not tell."""
 
 
 class DeviceFacts(Struct, frozen=True):
@@ -61,9 +63,14 @@ class DeviceFacts(Struct, frozen=True):
     alerts: tuple[tuple[str, str, int | None], ...]
 
     @property
-    def plugins(self) -> tuple[NodeFacts, ...]:
-        """Nodes that are plugin instances; what they found tells no health of its own."""
-        return tuple(node for node in self.nodes if node.health) or self.nodes
+    def plugins(self) -> tuple[str, ...]:
+        """The plugin instances, not what they found: a disk or a network port is a node, but no plugin."""
+        return tuple(dict.fromkeys(node.plugin for node in self.nodes))
+
+    @property
+    def bad_plugins(self) -> tuple[str, ...]:
+        """Those of ``plugins`` with a node that is not well."""
+        return tuple(dict.fromkeys(node.plugin for node in self.bad_nodes))
 
     @property
     def bad_nodes(self) -> tuple[NodeFacts, ...]:
@@ -145,7 +152,7 @@ def _nodes(device: LiveDevice, now_us: int) -> tuple[NodeFacts, ...]:
     for node in device.description.nodes.values():
         if node.id == SYS:
             continue
-        simulated, interval_s = _declared(device, node.id)
+        plugin, simulated, interval_s = _declared(device, node.id)
         last_us = stamp_us(device.value(node.id, "last-update"))
         health = device.value(node.id, "health") or ""
         max_age_us = round(max(MIN_SILENT_S, 3 * interval_s if interval_s else SILENT_S) * 1_000_000)
@@ -154,16 +161,18 @@ def _nodes(device: LiveDevice, now_us: int) -> tuple[NodeFacts, ...]:
             device.state == "ready" and health != "disabled" and last_us is not None and now_us - last_us > max_age_us
         )
         made.append(NodeFacts(node.id, node.name, node.type, health, last_us,
-                              int(number(device.value(node.id, "errors")) or 0), silent, ahead, simulated, max_age_us))
+                              int(number(device.value(node.id, "errors")) or 0), silent, ahead, simulated, max_age_us,
+                              plugin))
     return tuple(made)
 
 
-def _declared(device: LiveDevice, node_id: str) -> tuple[bool, float | None]:
+def _declared(device: LiveDevice, node_id: str) -> tuple[str, bool, float | None]:
+    """The instance that ``node_id`` belongs to, whether it is simulated, and its interval."""
     if device.reported is not None:
-        for plugin in device.reported.plugins.values():
+        for instance, plugin in device.reported.plugins.items():
             if any(node.id == node_id for node in plugin.nodes):
-                return plugin.simulated, plugin.interval_s
-    return False, None
+                return instance, plugin.simulated, plugin.interval_s
+    return node_id, False, None
 
 
 def _ledger(text: str | None) -> LedgerCounts | None:

@@ -57,7 +57,7 @@ class HubMetrics(Collector):
             if device.state != "unknown":
                 waiting.add_metric([device.id], device.waiting_samples)
                 oldest.add_metric([device.id], device.waiting_age_s)
-                bad.add_metric([device.id], len(device.bad_nodes))
+                bad.add_metric([device.id], len(device.bad_plugins))
             if device.last_us is not None:
                 age.add_metric([device.id], max(0.0, (now_us - device.last_us) / 1e6))
             difference.add_metric([device.id], fleet.differences.get(device.id, 0))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from pathlib import Path
 
 from agent.testing.broker import Broker
-from tests.hub.web.lab import Devices, Web, events, fill_store, stamp
+from tests.hub.web.lab import Devices, Web, description, events, fill_store, stamp
 from tests.waiting import until
 
 
@@ -22,6 +23,25 @@ def test_retained_devices_are_on_the_page_with_all_that_the_fleet_needs(web: Web
     page = words(web.login("vera").get("/").text)
     assert "Everything is all right. 1 device" in page
     assert re.search(r"Boiler room bc-power Live \d s ago in step 1,234 \(3 s\) even 2 well 0\.1\.0", page), page
+
+
+def test_plugins_are_counted_by_instance_and_not_by_what_they_found(web: Web, devices: Devices) -> None:
+    described = description("Boiler room")
+    nodes = sorted(node for node in described["nodes"] if node != "sys")
+    assert len(nodes) > 1
+    devices.device("bc-power", described=described)
+    plugin = {"instance": "one", "use": "host", "title": "One", "interval_s": 3600,
+              "nodes": [{"id": node, "title": node, "properties": []} for node in nodes]}
+    devices.send("hutkeeper/1/bc-power/reported",
+                 json.dumps({"name": "Boiler room", "agent_version": "1", "plugins": {"one": plugin}}))
+    until("the declaration", lambda: web.hut.tree.device("bc-power") and web.hut.tree.device("bc-power").reported)
+    until("its state", lambda: web.hut.tree.device("bc-power").state == "ready")
+    viewer = web.login("vera")
+    assert " even 1 well " in words(viewer.get("/").text)
+    for node in nodes:
+        devices.send(f"homie/5/bc-power/{node}/health", "failed")
+    until("the last of them", lambda: web.hut.tree.device("bc-power").value(nodes[-1], "health") == "failed")
+    assert " even 1 of 1: one " in words(viewer.get("/").text)
 
 
 def test_no_device_says_how_to_add_one_to_those_who_may(web: Web, devices: Devices) -> None:
