@@ -191,6 +191,9 @@ def install(config: Path | None, root: Path, echo: Echo) -> int:
     loaded = settings.load(source) if source is not None else None  # a wrong one is refused before anything is made
     if machine.real:
         _must_be_readable_for_all(Path(sys.executable))
+    if not machine.real and not machine.at(Path("/etc/passwd")).exists():
+        raise InstallError(f"{root} holds no system (no etc/passwd), so no user can be made in it: "
+                           "give --root the mounted root of an image")
     echo(f"Installing the agent below {root}:")
     earlier = _made_before(machine)
     _user(machine)

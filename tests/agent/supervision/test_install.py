@@ -53,6 +53,12 @@ def test_install_makes_user_folders_config_and_unit_and_shows_the_commands(image
     assert "  would run: systemctl enable --now hutkeeper-agent.service" in said
 
 
+def test_a_folder_that_holds_no_system_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InstallError, match="holds no system"):
+        install.install(None, tmp_path, lambda line: None)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_unit_is_valid_for_systemd(image: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze (apt install systemd)")
