@@ -152,12 +152,13 @@ def tail(log: Path, lines: int = 15) -> str:
 
 def wait_for_page(address: str, watched: dict[Path, subprocess.Popen[bytes]]) -> None:
     deadline = time.monotonic() + START_S
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy is not for this machine
     while time.monotonic() < deadline:
         for log, process in watched.items():
             if process.poll() is not None:
                 raise DemoError(f"a process ended at once, the end of its log {log}:\n{tail(log)}")
         try:
-            with urllib.request.urlopen(f"{address}/alive", timeout=2):
+            with direct.open(f"{address}/alive", timeout=2):
                 return
         except OSError:
             time.sleep(0.1)

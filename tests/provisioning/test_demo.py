@@ -35,6 +35,7 @@ class Demo:
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "provisioning.demo", "--port", str(port), "--dir", str(folder)],
+                env={**os.environ, "http_proxy": "http://127.0.0.1:9"},  # a site's proxy is not asked for this machine
                 cwd=ROOT, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
 
     def printed(self) -> str:
