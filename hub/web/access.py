@@ -90,7 +90,7 @@ class Gate:
         g.new_form_secret = False
         rule = needs_of(self.app, request.endpoint) if request.endpoint else None
         g.api = request.path.startswith(("/api/", "/metrics"))
-        self._know_caller(token=rule.token if rule else False)
+        self._know_caller(token=rule.token if rule else request.endpoint is None and g.api)  # a misspelt path is a 404
         if rule is not None and rule.level == "open":
             if request.endpoint != "static" and rule.form and request.method not in SAFE:
                 self._own_form()

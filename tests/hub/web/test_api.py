@@ -118,6 +118,9 @@ def test_the_ledger_is_even_and_metrics_say_so(filled: Web) -> None:
     secret = filled.accounts.make_token("prometheus", "anna", 30)
     client = Client(filled.port)
     (row,) = client.get("/api/v1/ledger", Authorization=f"Bearer {secret}").json
+    misspelt = client.get("/api/v1/ledgr", Authorization=f"Bearer {secret}")
+    assert misspelt.status == 404 and "error" in misspelt.json
+    assert client.get("/api/v1/ledgr", Authorization="Bearer wrong").status == 401
     assert row["difference"] == 0 and row["stored"] == 3 * 360
     text = client.get("/metrics", Authorization=f"Bearer {secret}").text
     values = {(sample.name, tuple(sample.labels.items())): sample.value
