@@ -89,6 +89,10 @@ def parse_source(data: bytes, name: str) -> Source:
     except ValueError as error:  # TOMLDecodeError, and numbers too long for int()
         found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)", str(error))
         reason = str(error)[: found.start()].strip() if found else str(error)
+        twice = re.fullmatch(r"Cannot declare \((.+)\) twice", reason)
+        if twice:  # the words of Python's own parser
+            table = ".".join(re.findall("'([^']*)'", twice[1]))
+            reason = f"[{table}] is there twice, make one of them"
         at_line = int(found[1]) if found and found[1] else text.count("\n") + 1 if found else None
         where = f"{name}:{at_line}" if at_line is not None else name
         raise SettingsError(f"{where}: {reason[0].lower() + reason[1:]}", file=name, line=at_line) from None

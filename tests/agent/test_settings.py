@@ -149,6 +149,7 @@ def test_a_wrong_key_or_value_of_a_plugin_is_named_by_its_path(tmp_path: Path, l
                                                     "-, at most 63 characters (agent.toml:3)"),
     ('[device]\nid = \n', "agent.toml:2: invalid value"),
     ('[device]\nid = "a', "agent.toml:2: unterminated string"),
+    ('[plugins.host]\n[plugins.host]\n', "agent.toml:2: [plugins.host] is there twice, make one of them"),
 ])
 def test_a_wrong_file_is_refused_with_the_line_and_the_way_out(tmp_path: Path, text: str, message: str) -> None:
     assert refused(tmp_path, text) == message
