@@ -84,7 +84,7 @@ def verify(config: Path | None, as_json: bool) -> None:
         for line in report.findings:
             click.echo(line, err=True)
         click.echo(f"{report.samples} samples in {report.series} series of {report.devices} devices, "
-                   f"daily roll-ups of {report.days} series-days: " + (f"{len(report.findings)} findings" if report.findings
-                                                          else "everything holds"))
+                   f"daily roll-ups of {report.days} series-days: "
+                   + (f"{len(report.findings)} findings" if report.findings else "everything holds"))
     if report.findings:
         sys.exit(1)
