@@ -380,3 +380,37 @@ def test_B64_without_progress_the_process_ends_with_an_error(tmp_path: Path, bro
         hub.ready()
         device.run()
         assert hub.reader.ledger()[0].stored == 200
+
+
+SLOW_STORE = """service.LAG_S = 1.0
+commit = Writer.commit
+def slow(self, items):
+    if Path(sys.argv[1]).with_name("slow").exists():
+        time.sleep(1.1)
+    return commit(self, items)
+Writer.commit = slow"""
+
+
+def test_B14_an_ingest_that_is_behind_says_so_until_it_has_caught_up(tmp_path: Path, broker: Broker,
+                                                                     devices: list[Device]) -> None:
+    hub = Hub(tmp_path / "hub", broker, extra="[store]\ncommit_s = 0.01\n")
+    slow = hub.toml.with_name("slow")
+    slow.touch()
+    device = Device(broker.port, batches=batches(2))
+    devices.append(device)
+    with hub.log.open("ab") as out:
+        hub.process = subprocess.Popen([sys.executable, "-c", SABOTAGED.format(sabotage=SLOW_STORE), str(hub.toml)],
+                                       cwd=ROOT, stdout=out, stderr=out)
+    try:
+        hub.ready()
+        until("the device knows its hub", lambda: device.listen(0.1) or device.hub)
+        device.publish(device.batches[0])
+        told = until("the fault", lambda: hub.status().faults.get("W_INGEST_LAG"))
+        assert told.startswith("W_INGEST_LAG ingest is ") and "samples wait on the devices' disks" in told
+        slow.unlink()
+        device.publish(device.batches[1])
+        until("it has caught up", lambda: "W_INGEST_LAG" not in hub.status().faults)
+        until("the event", lambda: "W_INGEST_LAG" in {event.code for event in hub.reader.events("hub")})
+        assert hub.stop() == 0
+    finally:
+        hub.kill()
