@@ -80,7 +80,7 @@ def test_a_quiet_plugin_is_light_and_ends_when_it_is_asked(folder: Path) -> None
             assert (folder / "run" / "progress" / "quiet").read_text().split() == [str(process.pid), "180"]
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
-            assert end.of(bus.Health)[-1].state == "disabled"
+            end.until("its last word", lambda: end.of(bus.Health)[-1].state == "disabled")
         finally:
             process.kill()
             process.communicate()
