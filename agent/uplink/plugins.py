@@ -195,15 +195,6 @@ class Plugins:
             self._down(instance, bus.Ack(run, n))
         return samples
 
-    def forget_group(self) -> None:
-        """The store failed for good: the plugins still hold these batches and repeat them."""
-        for instance, _, n in self._group:
-            if (known := self.known.get(instance)) is not None:
-                known.last = min(known.last, n - 1)
-        self._group.clear()
-        self._samples = 0
-        self.due_s = None
-
     # --- time ---------------------------------------------------------------------------------------------
 
     def watch(self, now_s: float) -> None:
