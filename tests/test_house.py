@@ -90,6 +90,20 @@ def test_any_mqtt_client_reads_the_homie_tree_and_the_discovery(house: House) ->
         client.close()
 
 
+def test_a_manual_reading_reconciles_a_counter(house: House) -> None:
+    """FEATURES row 26: the total goes on from what the person read on the meter's display, and an event says so."""
+    counter = "homie/5/attic/main-meter/active-energy-import-peak-kwh"
+    client = Retained(house.mqtt, "homie/5/attic/main-meter/#")
+    try:
+        until("the counter", lambda: counter in client.seen, 20)
+        read_by_hand = float(client.seen[counter]) + 1234.5
+        client.client.publish(f"{counter}/set", f"{read_by_hand:.3f}", qos=1)
+        until("the total that was read", lambda: float(client.seen[counter]) >= read_by_hand - 0.01, 20)
+        assert float(client.seen[counter]) < read_by_hand + 1
+    finally:
+        client.close()
+
+
 def test_a_plugin_taken_out_of_agent_toml_goes_without_a_restart_of_the_others(house: House) -> None:
     client = Retained(house.mqtt, "#")
     try:

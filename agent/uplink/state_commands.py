@@ -60,7 +60,9 @@ class Commands:
                        "broker; publish commands without the retain flag")
             return
         found = tree.find(node_id, property_id)
-        if found is None or not found[1].settable:
+        # A manual reading of a counter is a command too: the ledger goes on from what the meter's display says. It is
+        # not announced as settable, or Home Assistant would show an input field in place of the sensor.
+        if found is None or not (found[1].settable or found[1].state_class == "total_increasing"):
             self._warn(f"{where}: {'no such property' if found is None else 'this property cannot be set'}")
             return
         node, prop = found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from agent.bus import Alert, Answer, Health, LogLine
@@ -126,6 +128,22 @@ def test_an_illegal_command_reaches_nobody_and_is_told(path: str, data: bytes, s
     assert house.commands == []
     [(topic, text, _, retain)] = house.broker.log[since:]
     assert topic == "homie/5/bc-power/$log/warn" and says in text and not retain
+
+
+def test_a_manual_reading_of_a_counter_reaches_its_ledger() -> None:
+    house = House("meter")
+    house.state.on_hello(declare("meter", VOLUME))
+    house.settled()
+    house.now("meter", "volume_m3", 100.5)
+    set_(house, "meter/volume-m3", b"126.753")
+    [(instance, command)] = house.commands
+    assert (instance, command.property, command.value) == ("meter", "volume_m3", 126.753)
+    assert house.value("meter/volume-m3/$target") is None, "a counter has no target"
+    house.state.on_answer(Answer("meter", command.id, True, "the counter goes on from here", 126.753))
+    house.after(1)
+    assert house.value("meter/volume-m3") == "126.753"
+    description = json.loads(house.value("$description") or "")
+    assert not description["nodes"]["meter"]["properties"]["volume-m3"].get("settable", False)
 
 
 def test_a_refusal_of_the_plugin_takes_the_target_back() -> None:
