@@ -76,6 +76,16 @@ def test_both_sides_of_the_ledger_meet(path: Path) -> None:
     assert (row.upto, row.above) == (5, [])
 
 
+def test_what_is_newer_than_the_devices_counts_is_no_difference(path: Path) -> None:
+    """The device counted after batch 1; batch 2 came since: both sides are brought to the same moment."""
+    with Writer(path) as writer:
+        counts = LedgerCounts(EPOCH, produced=2, receipted=0, dropped={}, spooled=0, in_flight=2, upto=0, next_seq=2)
+        writer.commit([batch(1, {TEMP: [(1, 1.0), (2, 2.0)]}), Counts("dev", NOW, counts)])
+        writer.commit([batch(2, {TEMP: [(3, 3.0), (4, 4.0), (5, 5.0)]})])
+    (row,) = Reader(path).ledger()
+    assert (row.produced, row.stored, row.spooled, row.in_flight, row.difference) == (5, 5, 0, 0, 0)
+
+
 def test_a_dropped_range_does_not_count_what_had_come(path: Path) -> None:
     """The receipt of batch 2 was lost, then the spool ran full: its two samples are stored, not dropped."""
     with Writer(path) as writer:
