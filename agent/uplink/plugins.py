@@ -73,6 +73,8 @@ class Plugins:
         self.on_answer = on_answer
         self.on_now = on_now
         self.known: dict[str, Known] = {}
+        self._gone: dict[str, str] = {}
+        """Instance -> run of the process that agent.toml no longer names."""
         self.due_s: float | None = None
         """When the group that waits is to be committed (monotonic)."""
         self._group: dict[tuple[str, str, int], bus.Batch] = {}
@@ -101,6 +103,11 @@ class Plugins:
         known = self.known.get(message.instance)
         if known is not None:
             known.heard_s = now_s
+        elif message.instance in self._gone:
+            # The bus may deliver a last word after the end: it must not bring a removed plugin back for good.
+            if not isinstance(message, bus.Hello) or message.run == self._gone[message.instance]:
+                return
+            del self._gone[message.instance]  # agent.toml names it again
         match message:
             case bus.Hello():
                 self._hello(peer, message, now_s)
@@ -212,7 +219,7 @@ class Plugins:
         """agent.toml was read again: forget the others; returns which are gone."""
         gone = [name for name in self.known if name not in set(instances)]
         for name in gone:
-            del self.known[name]
+            self._gone[name] = self.known.pop(name).run
         return gone
 
 

@@ -257,6 +257,8 @@ class Uplink:
         self.book.clear("config")
         self.settings = fresh
         instances = self._instances(fresh)
+        self.plugins.receive(time.monotonic())  # the last batches of what has just been stopped
+        self.plugins.commit()
         gone = self.plugins.keep_only([*instances, "sys"])
         self.state.on_plugins(instances)
         self.live.wanted, before = frozenset(fresh.device.publish_live), self.live.subscriptions()

@@ -193,6 +193,19 @@ def test_an_unknown_run_is_asked_again_and_a_group_is_acknowledged_only_when_com
     assert plugins.due_s is None
 
 
+def test_the_last_word_of_a_removed_plugin_does_not_bring_it_back() -> None:
+    """Its process has ended and agent.toml no longer names it, but the bus still delivers what it said."""
+    all_ = Everything()
+    plugins = bus_end(all_)
+    plugins._take("meter", hello(), 0.0)
+    assert plugins.keep_only(["host"]) == ["meter"]
+    for late in (hello(), Health("meter", "failed", "the port is gone", 1, 0), Batch("meter", "r1", 1, boot_id(), [])):
+        plugins._take("meter", late, 0.1)
+    assert not plugins.known and not all_.health and len(all_.down) == 1
+    plugins._take("meter", hello("r2"), 0.2)
+    assert "meter" in plugins.known, "agent.toml names it again: another process, another run"
+
+
 def test_a_batch_behind_a_lost_one_is_not_taken_before_it() -> None:
     """Else the lost one would look like a repeat when it comes, and be acknowledged without being stored."""
     all_ = Everything()
