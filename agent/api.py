@@ -12,8 +12,10 @@ reaches the world only through the :class:`Io` it is handed, so every plugin als
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AbstractContextManager
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -157,6 +159,101 @@ class ByteStream(Protocol):
     def close(self) -> None: ...
 
 
+class Message(Struct, frozen=True):
+    """One whole thing that came: a datagram, an advertisement, an edge, a line, an MQTT message."""
+
+    data: bytes
+    t_us: int | None = None
+    """CLOCK_BOOTTIME in microseconds; None from a :class:`Source` means now."""
+    topic: str = ""
+    """MQTT only."""
+    retained: bool = False
+    """MQTT only: it stood on the broker before we asked, so it is no sample of now."""
+
+
+class Source(Protocol):
+    """What a plugin opens itself where the agent has no port for it: a socket, a D-Bus client, a child process.
+
+    A factory of these goes to :meth:`Io.messages`; in a replay it is never called and the captured messages come."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while :meth:`receive` has something to give."""
+        ...
+
+    def receive(self) -> Iterable[Message | bytes]:
+        """Everything that is there, without waiting. Raises RetryLater when the source is gone."""
+        ...
+
+    def send(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MessageStream(Protocol):
+    """Whole messages, in order, each with its stamp."""
+
+    def read(self, timeout_s: float) -> Message | None:
+        """The next one, or None after ``timeout_s`` (or earlier, when the plugin is to stop). Raises RetryLater."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """To the device. Over MQTT: ``topic``, a space, the payload."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Inbox:
+    """The queue of a :class:`Source` whose messages come on another thread (asyncio, a callback): :meth:`put` there.
+
+    Bounded: the oldest is dropped and counted, so a plugin that is held up never eats the memory."""
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self.dropped = 0
+        self._limit = limit
+        self._queue: deque[Message | bytes] = deque()
+        self._error: Exception | None = None
+        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def put(self, item: Message | bytes) -> None:
+        """From any thread."""
+        if len(self._queue) >= self._limit:
+            with suppress(IndexError):
+                self._queue.popleft()
+            self.dropped += 1
+        self._queue.append(item)
+        self._ring()
+
+    def fail(self, error: Exception) -> None:
+        """From any thread: what the reader gets once the queue is empty (a RetryLater, a ConfigError)."""
+        self._error = error
+        self._ring()
+
+    def _ring(self) -> None:
+        with suppress(OSError):  # full (it is readable anyway) or closed (nobody reads any more)
+            os.eventfd_write(self._eventfd, 1)
+
+    def fileno(self) -> int:
+        return self._eventfd
+
+    def receive(self) -> list[Message | bytes]:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._eventfd)
+        if not self._queue and self._error is not None:
+            raise self._error
+        items = []
+        while self._queue:
+            items.append(self._queue.popleft())
+        if self._error is not None:
+            self._ring()  # the error comes with the next look
+        return items
+
+    def close(self) -> None:
+        fd, self._eventfd = self._eventfd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
 class Log(Protocol):
     """``logging``'s calls. Changes of state only; the agent caps repeats at one a minute and message."""
 
@@ -201,6 +298,10 @@ class Io(Protocol):
         """Open a serial port exclusively. Raises RetryLater naming port, holder or missing group."""
         ...
 
+    def messages(self, open_source: Callable[[], Source]) -> MessageStream:
+        """Open a source of whole messages. Raises what ``open_source`` raises (RetryLater, ConfigError)."""
+        ...
+
     def alert(self, alert_id: str, text: str | None) -> None:
         """Raise (text) or resolve (None) the alert ``$alert/<alert_id>`` of this device."""
         ...
@@ -241,6 +342,29 @@ class BusIo(Io, Protocol):
         ...
 
 
+class GpioIo(Io, Protocol):
+    """For plugins on input pins."""
+
+    def edges(self, *lines: str, pull: Literal["none", "up", "down"] = "none", active_low: bool = False
+              ) -> MessageStream:
+        """Changes of input lines, each stamped by the kernel at its edge, not debounced.
+
+        ``lines``: ``GPIO17`` (the line's name), ``gpiochip0/17``, or ``sim:<path of a unix socket>`` of a simulated
+        source. A message has the line as its ``topic`` and ``b"1"`` (active) or ``b"0"`` as its data; the first one of
+        each line is its level at the start. In a transcript a message is the line, a space and the level.
+        Raises RetryLater naming chip, holder or missing group."""
+        ...
+
+
+class MqttIo(Io, Protocol):
+    """For plugins that take in what others say on our broker, through ``uplink``'s one connection."""
+
+    def mqtt(self, *filters: str) -> MessageStream:
+        """Messages on these topics (MQTT filters with a plain first level; not our own trees). The stream's ``write``
+        publishes, not retained. In a transcript a message is its topic, a space and the payload."""
+        ...
+
+
 class Plugin:
     """Base class: ``class CpuThermal(Plugin, name="cpu_thermal")``, named once more in the entry points."""
 
@@ -276,6 +400,10 @@ class Plugin:
         """Carry out a command on a settable property and return the value now true. Raises CommandRefused."""
         raise CommandRefused(f"{self.name} takes no commands")
 
+    def node_command(self, io: Io, node: str, property_name: str, value: Value) -> Value:
+        """The same for a settable property of a :class:`Node` that the plugin found; ``node`` is its id."""
+        raise CommandRefused(f"{self.name}: {node} takes no commands")
+
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:
         """A context that stands for the real device (a pty with a meter behind it) and gives the config for it.
@@ -287,6 +415,12 @@ class Plugin:
     def capture(cls, config: Any, data: bytes) -> bytes:
         """The wire bytes in a captured file: override where people keep captures in another dress (hex, literals)."""
         return data
+
+    @classmethod
+    def captured(cls, config: Any, data: bytes) -> Iterable[tuple[float, bytes]] | None:
+        """Whole messages with their seconds since the start, in order, from a captured file that has stamps of its own
+        (NDJSON, CSV). None: the file has none; then one line is one message, at the speed of a 9600-baud line."""
+        return None
 
 
 def homie_id(name: str) -> str:

@@ -101,6 +101,21 @@ class LogLine(Struct, tag=True, frozen=True):
     t_us: int
 
 
+class Listen(Struct, tag=True, frozen=True):
+    """MQTT topics of others that the plugin wants to hear, all of them; said anew to every uplink."""
+
+    instance: str
+    filters: tuple[str, ...]
+
+
+class Publish(Struct, tag=True, frozen=True):
+    """To a topic of others, never retained; may be lost."""
+
+    instance: str
+    topic: str
+    payload: bytes
+
+
 class Answer(Struct, tag=True, frozen=True):
     """What became of a :class:`Command`."""
 
@@ -143,6 +158,16 @@ class Command(Struct, tag=True, frozen=True):
     deadline_us: int
 
 
+class Mqtt(Struct, tag=True, frozen=True):
+    """A message on a topic that the plugin listens to."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    t_us: int
+    """CLOCK_BOOTTIME of its arrival."""
+
+
 # --- fan-out ------------------------------------------------------------------------------------------------
 
 
@@ -157,8 +182,8 @@ class Remote(Struct, tag=True, frozen=True):
     quality: str | None
 
 
-ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer
-ToPlugin = Welcome | Ack | Again | Command
+ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer | Listen | Publish
+ToPlugin = Welcome | Ack | Again | Command | Mqtt
 FanOut = Now | Remote
 
 encode = msgspec.msgpack.Encoder().encode

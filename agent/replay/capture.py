@@ -15,6 +15,7 @@ A transcript is text. Its first line is a comment (where and when it was capture
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +79,18 @@ def parse_transcript(data: bytes, name: str = "transcript") -> list[Entry]:
         entries.append(Entry(found[1] == ">", t_s, payload, number))
     if not entries:
         raise CaptureError(f"{name}: no line with '<' or '>'")
+    return entries
+
+
+def stamped_entries(messages: Iterable[tuple[float, bytes]], name: str = "capture") -> list[Entry]:
+    """Entries of messages that came with their seconds. Raises CaptureError."""
+    entries: list[Entry] = []
+    for number, (t_s, data) in enumerate(messages, 1):
+        if not t_s >= (entries[-1].t_s if entries else 0.0):
+            raise CaptureError(f"{name}: message {number}: {t_s} s is before the one above; seconds only grow")
+        entries.append(Entry(False, t_s, data, number))
+    if not entries:
+        raise CaptureError(f"{name}: no message in it")
     return entries
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.api import ConfigError, Node, Plugin, Reading, RetryLater
-from agent.replay.capture import is_transcript, parse_transcript, snapshots
+from agent.replay.capture import is_transcript, parse_transcript, snapshots, stamped_entries
 from agent.replay.world import US, Ended, RawSource, ReplayIo, Source, TranscriptSource, TreeSource, VirtualClock
 from agent.runner.intake import Accepted, Intake
 from agent.runner.logs import CappedLog
@@ -49,6 +49,9 @@ class Replay:
             name, capture = capture.name, capture.read_bytes()
         if is_transcript(capture):
             return TranscriptSource(self.clock, parse_transcript(capture, name), self._mismatch), _no_root
+        stamped = kind.captured(config, capture)
+        if stamped is not None:
+            return TranscriptSource(self.clock, stamped_entries(stamped, name), self._mismatch), _no_root
         return RawSource(self.clock, kind.capture(config, capture)), _no_root
 
     def _mismatch(self, text: str) -> None:

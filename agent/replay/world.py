@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.api import Log, RetryLater
+from agent.api import Log, Message, RetryLater
 from agent.replay.capture import Entry, Snapshot
 
 US = 1_000_000
@@ -14,6 +14,7 @@ CHUNK_S = 0.05
 """A raw file comes in pieces of this much line time, as a real port is read."""
 PATIENCE_S = 600.0
 """How long after a transcript's last stamp a plugin may go on waiting for what it expects."""
+MESSAGE_BYTES = 1 << 24
 IDLE_READS = 1000
 """Calls after the end before a plugin that does not look at ``io.stopping`` is stopped by an exception."""
 
@@ -68,6 +69,10 @@ class Source(Protocol):
 
     def read(self, size: int, timeout_s: float) -> bytes: ...
 
+    def message(self, timeout_s: float) -> bytes | None:
+        """The next whole message, or None after the time."""
+        ...
+
     def write(self, data: bytes) -> None: ...
 
     def pace(self, baudrate: int, bits: float) -> None: ...
@@ -107,6 +112,17 @@ class RawSource:
         self._part_us -= whole
         self._clock.now_us += whole
         return chunk
+
+    def message(self, timeout_s: float) -> bytes | None:
+        """One line, however long it takes on the line."""
+        if self.whole:
+            self.over = True
+            return None
+        end = self._data.find(b"\n", self._at)
+        end = len(self._data) if end < 0 else end + 1
+        line, self._at = self._data[self._at : end], end
+        self._clock.now_us += round(len(line) * self._us_per_byte)
+        return line.rstrip(b"\r\n")
 
     def write(self, data: bytes) -> None:
         return  # nothing answers; what was captured comes anyway
@@ -175,6 +191,10 @@ class TranscriptSource:
             self._ended = True
         return b""
 
+    def message(self, timeout_s: float) -> bytes | None:
+        """One entry is one message."""
+        return self.read(MESSAGE_BYTES, timeout_s) or None
+
     def write(self, data: bytes) -> None:
         if self._listens:
             return
@@ -234,6 +254,9 @@ class TreeSource:
     def read(self, size: int, timeout_s: float) -> bytes:
         raise RetryLater("this capture is a folder and has no serial port")
 
+    def message(self, timeout_s: float) -> bytes | None:
+        raise RetryLater("this capture is a folder and has no messages")
+
     def write(self, data: bytes) -> None:
         raise RetryLater("this capture is a folder and has no serial port")
 
@@ -263,6 +286,35 @@ class ReplayStream:
         return
 
 
+class ReplayMessages:
+    """:class:`agent.api.MessageStream` over a source; ``topics``: MQTT, the first word of a message is its topic."""
+
+    def __init__(self, source: Source, clock: VirtualClock, topics: bool = False) -> None:
+        self._source = source
+        self._clock = clock
+        self._topics = topics
+        self._idle = 0
+
+    def read(self, timeout_s: float) -> Message | None:
+        if self._source.over:
+            self._idle += 1
+            if self._idle > IDLE_READS:
+                raise Ended("the capture is over")
+        data = self._source.message(timeout_s)
+        if data is None:
+            return None
+        if not self._topics:
+            return Message(data, self._clock.now_us)
+        topic, _, payload = data.partition(b" ")
+        return Message(payload, self._clock.now_us, topic.decode("utf-8", "replace"))
+
+    def write(self, data: bytes) -> None:
+        self._source.write(data)
+
+    def close(self) -> None:
+        return
+
+
 class ReplayIo:
     """:class:`agent.api.Io` of a replay."""
 
@@ -286,6 +338,15 @@ class ReplayIo:
         self, port: str, *, baudrate: int, bytesize: int = 8, parity: str = "N", stopbits: int = 1
     ) -> ReplayStream:
         return ReplayStream(self._source, baudrate=baudrate, bytesize=bytesize, parity=parity, stopbits=stopbits)
+
+    def messages(self, open_source: Callable[[], object]) -> ReplayMessages:
+        return ReplayMessages(self._source, self.clock)
+
+    def edges(self, *lines: str, pull: str = "none", active_low: bool = False) -> ReplayMessages:
+        return ReplayMessages(self._source, self.clock, topics=True)
+
+    def mqtt(self, *filters: str) -> ReplayMessages:
+        return ReplayMessages(self._source, self.clock, topics=True)
 
     def alert(self, alert_id: str, text: str | None) -> None:
         if text is not None:

@@ -13,7 +13,7 @@ import msgspec
 import zmq
 
 from agent import bus
-from agent.api import Node, Plugin, Reading
+from agent.api import Message, Node, Plugin, Reading
 from agent.runner.intake import COUNTER_EVENT, Accepted, Intake, check
 from agent.runner.kept import Kept
 from agent.runner.logs import CappedLog
@@ -73,6 +73,8 @@ class Endpoint:
         """Yields before the kept state is known: counters must first know where they stood."""
         self._state = State("ok", "")
         self._alerts: dict[str, str] = {}
+        self._filters: tuple[str, ...] = ()
+        """MQTT topics of others that the plugin listens to; told to every new uplink."""
         self._newest: dict[tuple[str, str], tuple[str, str, Any, int, str | None]] = {}
         self._momentary: list[tuple[str, str, Any, int, str | None]] = []
         self._commands: dict[str, bus.Command] = {}
@@ -227,6 +229,8 @@ class Endpoint:
                 continue
             if isinstance(message, bus.Command):
                 self._command(message)
+            elif isinstance(message, bus.Mqtt):
+                self.worker.heard(Message(message.payload, message.t_us, message.topic, message.retained))
             elif isinstance(message, bus.Again):
                 self._welcomed = False
                 self._hello_at_s, self._hello_wait_s = 0.0, HELLO_FIRST_S
@@ -246,6 +250,8 @@ class Endpoint:
             self._outbox.again()
             for alert_id, text in self._alerts.items():
                 self._post(bus.Alert(self.instance, alert_id, text))
+            if self._filters:
+                self._post(bus.Listen(self.instance, self._filters))
             self._health(now)
         if self.worker.ident is None:
             self.worker.start()
@@ -283,11 +289,8 @@ class Endpoint:
         prop = self._intake.find(command.node, command.property)
         if prop is None:
             return f"{where}: no such property"
-        if prop.state_class != "total_increasing":
-            if not prop.settable:
-                return f"{where}: not settable"
-            if command.node != self.instance:
-                return f"{where}: what a plugin found takes no commands; send it to {self.instance}"
+        if prop.state_class != "total_increasing" and not prop.settable:
+            return f"{where}: not settable"
         value, reason, why = check(prop, command.value)
         if reason is not None or value is None:
             return f"{where}: {why}"
@@ -318,7 +321,10 @@ class Endpoint:
             elif isinstance(item, Redeclared):
                 self._intake.redeclare(self._title, item.properties)
                 self._kept.attach()
-            elif isinstance(item, bus.LogLine):
+            elif isinstance(item, bus.LogLine | bus.Publish):
+                self._post(item)
+            elif isinstance(item, bus.Listen):
+                self._filters = item.filters
                 self._post(item)
             else:
                 self._carried_out(item, now)
@@ -372,7 +378,8 @@ class Endpoint:
         command = self._commands.pop(answer.id, None)
         if answer.ok and answer.value is not None and command is not None:
             # answered by a reading, so the hub learns what is so and not what was asked
-            reading = Reading(command.property, answer.value)
+            node = None if command.node == self.instance else command.node.removeprefix(f"{self.instance}-")
+            reading = Reading(command.property, answer.value, node=node)
             self._take(self._intake.accept(reading, boottime_us()), now)
         try:
             self._answer(answer)

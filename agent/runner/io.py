@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.api import ByteStream, Log
+from agent.api import ByteStream, Log, MessageStream, Source
+from agent.runner.messages import SourceStream
 from agent.runner.serial_port import SerialPort
 from agent.runner.worker import Worker, boottime_us
 
@@ -75,6 +76,9 @@ class RunnerIo:
         return SerialPort(port, self._worker.wait, baudrate=baudrate, bytesize=bytesize, parity=parity,
                           stopbits=stopbits)
 
+    def messages(self, open_source: Callable[[], Source]) -> MessageStream:
+        return SourceStream(open_source(), self._worker.wait)
+
     def alert(self, alert_id: str, text: str | None) -> None:
         self._worker.alert(alert_id, text)
 
@@ -86,3 +90,9 @@ class RunnerIo:
         from agent.runner.fan import FanSubscription
 
         return FanSubscription(self._run_dir, topics, self._worker)
+
+    def mqtt(self, *filters: str) -> MessageStream:
+        """:class:`agent.api.MqttIo`: topics of others on our broker, through uplink's one connection."""
+        from agent.runner.messages import MqttSource
+
+        return SourceStream(MqttSource(self._worker, filters), self._worker.wait)

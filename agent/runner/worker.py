@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agent.api import CommandRefused, ConfigError, Log, Node, Plugin, Property, Reading, RetryLater
-from agent.bus import Answer, Command, LogLine
+from agent.api import CommandRefused, ConfigError, Inbox, Log, Message, Node, Plugin, Property, Reading, RetryLater
+from agent.bus import Answer, Command, Listen, LogLine, Publish
 
 FIRST_DELAY_S = 1.0
 MAX_DELAY_S = 300.0
@@ -52,7 +52,7 @@ class Redeclared(NamedTuple):
     properties: tuple[Property, ...]
 
 
-Item = Yield | Raised | State | Answer | Redeclared | LogLine
+Item = Yield | Raised | State | Answer | Redeclared | LogLine | Listen | Publish
 
 
 def boottime_us() -> int:
@@ -97,6 +97,7 @@ class Worker(threading.Thread):
         self._log = log
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._commands: deque[Command] = deque()
+        self._inbox: Inbox | None = None
         self._serving = False
         self._state = State("ok", "")
         self._degraded: str | None = None
@@ -118,6 +119,22 @@ class Worker(threading.Thread):
     def command(self, command: Command) -> None:
         self._commands.append(command)
         os.eventfd_write(self._eventfd, 1)
+
+    # --- MQTT topics of others --------------------------------------------------------------------------------
+
+    def listen(self, filters: tuple[str, ...]) -> Inbox:
+        """What the plugin asks for; a later call takes the place of an earlier one."""
+        self._inbox = Inbox()
+        self._put(Listen(self.instance, filters))
+        return self._inbox
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._put(Publish(self.instance, topic, payload))
+
+    def heard(self, message: Message) -> None:
+        """From the bus side."""
+        if self._inbox is not None:
+            self._inbox.put(message)
 
     # --- the plugin's waits -----------------------------------------------------------------------------------
 
@@ -165,7 +182,11 @@ class Worker(threading.Thread):
         if boottime_us() > command.deadline_us:
             return Answer(self.instance, command.id, False, "E_CMD_EXPIRED the command came too late; send it again")
         try:
-            value = self._plugin.command(self.io, command.property, command.value)
+            if command.node == self.instance:
+                value = self._plugin.command(self.io, command.property, command.value)
+            else:
+                node = command.node.removeprefix(f"{self.instance}-")
+                value = self._plugin.node_command(self.io, node, command.property, command.value)
         except CommandRefused as error:
             return Answer(self.instance, command.id, False, str(error))
         except RetryLater as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from agent.api import Plugin
-from agent.replay.capture import is_transcript, parse_transcript, snapshots
+from agent.replay.capture import is_transcript, parse_transcript, snapshots, stamped_entries
 from agent.replay.world import RawSource, ReplayIo, Source, TranscriptSource, TreeSource, VirtualClock
 from agent.runner.logs import CappedLog
 
@@ -132,6 +132,8 @@ def io_over(capture: Path | bytes, lines: Lines | None = None, *, kind: type[Plu
         data = capture.read_bytes() if isinstance(capture, Path) else capture
         if is_transcript(data):
             source = TranscriptSource(clock, parse_transcript(data), lambda text: lines("error", text))
+        elif kind is not None and (stamped := kind.captured(config, data)) is not None:
+            source = TranscriptSource(clock, stamped_entries(stamped), lambda text: lines("error", text))
         else:
             source = RawSource(clock, kind.capture(config, data) if kind is not None else data)
     clock.over = lambda: source.over

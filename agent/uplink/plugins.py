@@ -63,7 +63,8 @@ class Plugins:
 
     def __init__(self, lane: zmq.Socket[bytes], fan: zmq.Socket[bytes], store: Store, sink: Sink, *,
                  commit_s: float, commit_rows: int, on_answer: Callable[[bus.Answer], object],
-                 on_now: Callable[[bus.Now], object] = lambda now: None) -> None:
+                 on_now: Callable[[bus.Now], object] = lambda now: None,
+                 on_mqtt: Callable[[bus.Listen | bus.Publish], object] = lambda message: None) -> None:
         self.lane = lane
         self.fan = fan
         self.store = store
@@ -72,6 +73,7 @@ class Plugins:
         self.commit_rows = commit_rows
         self.on_answer = on_answer
         self.on_now = on_now
+        self.on_mqtt = on_mqtt
         self.known: dict[str, Known] = {}
         self._gone: dict[str, str] = {}
         """Instance -> run of the process that agent.toml no longer names."""
@@ -138,6 +140,9 @@ class Plugins:
                 self.sink.on_log(message)
             case bus.Answer():
                 self.on_answer(message)
+            case bus.Listen() | bus.Publish():
+                if known is not None:
+                    self.on_mqtt(message)
         if known is None and not isinstance(message, bus.Hello | bus.Batch) and peer not in LOCAL:
             self._down(peer, bus.Again())  # we are new here, or it is: who are you?
 
@@ -187,6 +192,10 @@ class Plugins:
     def send_command(self, instance: str, command: bus.Command) -> bool:
         """False when the plugin is not there."""
         return instance in self.known and self._down(instance, command)
+
+    def send_mqtt(self, instance: str, message: bus.Mqtt) -> bool:
+        """False when the plugin is not there or too slow."""
+        return instance in self.known and self._down(instance, message)
 
     def commit(self) -> int:
         """Commit the group and acknowledge it; returns its samples. Raises what the store raises, keeping the group."""

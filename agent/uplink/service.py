@@ -26,6 +26,7 @@ from agent.supervision.heartbeat import Heartbeat
 from agent.uplink import state as state_plane
 from agent.uplink.drain import Drain
 from agent.uplink.faultbook import Faultbook
+from agent.uplink.foreign import ForeignLane
 from agent.uplink.link import TAKEN_OVER, Link, Lost, Message
 from agent.uplink.live import LiveLane
 from agent.uplink.logs import JsonLines
@@ -93,7 +94,10 @@ class Uplink:
                              wall_us=self.clock.wall_us)
         self.plugins = Plugins(self.lane, self.fan, self.keeper, self.state, commit_s=loaded.spool.commit_s,
                                commit_rows=loaded.spool.commit_rows, on_answer=self.state.on_answer,
-                               on_now=lambda now: self.live.on_now(now, boottime_us()))
+                               on_now=lambda now: self.live.on_now(now, boottime_us()), on_mqtt=self._on_mqtt)
+        self.foreign = ForeignLane(device.id, subscribe=self.link.subscribe, unsubscribe=self.link.unsubscribe,
+                                   publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
+                                   send=self.plugins.send_mqtt)
         self.orders = Orders(loaded, self)
         self.requests = Requests(device.id, self.orders.handlers(),
                                  publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
@@ -261,6 +265,7 @@ class Uplink:
         self.plugins.commit()
         gone = self.plugins.keep_only([*instances, "sys"])
         self.state.on_plugins(instances)
+        self.foreign.forget(gone)
         self.live.wanted, before = frozenset(fresh.device.publish_live), self.live.subscriptions()
         self.live.inputs = frozenset(fresh.device.inputs)
         for topic in set(self.live.subscriptions()) - set(before):
@@ -293,7 +298,7 @@ class Uplink:
         for alert in ("broker-down", "broker-stall"):
             self.book.clear(alert)
         self.drain.on_connect()
-        for topic in (*self.requests.subscriptions(), *self.live.subscriptions()):
+        for topic in (*self.requests.subscriptions(), *self.live.subscriptions(), *self.foreign.subscriptions()):
             self.link.subscribe(topic)
         self.state.on_connect()
         self.telling.connected()
@@ -340,9 +345,16 @@ class Uplink:
         handled = (self.drain.on_message(message.topic, message.payload, now_s)
                    or self.requests.on_message(message.topic, message.payload, message.retained)
                    or self.live.on_message(message.topic, message.payload, message.retained)
-                   or self.state.on_message(message.topic, message.payload, message.retained))
+                   or self.state.on_message(message.topic, message.payload, message.retained)
+                   or self.foreign.on_message(message.topic, message.payload, message.retained, boottime_us()))
         if not handled:
             log.info("a message nobody asked for on %s", message.topic[:200])
+
+    def _on_mqtt(self, message: bus.Listen | bus.Publish) -> None:
+        if isinstance(message, bus.Listen):
+            self.foreign.on_listen(message)
+        else:
+            self.foreign.on_publish(message)
 
     def _send_command(self, instance: str, command: bus.Command) -> bool:
         if instance == "sys":
