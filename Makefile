@@ -1,12 +1,13 @@
 # What a person types. `make demo` and `make test` need nothing installed but make, python3 (>= 3.11) and a network once.
 PYTHON ?= python3
 PORT ?= 8080
+FLEET ?= 5
 BIN := .venv/bin
 
 .PHONY: help demo test check chaos bench shots assets clean
 
 help:
-	@echo "make demo [PORT=8080]   hub and agent on this machine, with a simulated meter; Ctrl-C ends it"
+	@echo "make demo [PORT=8080] [FLEET=5]   a hub and a house of five devices on this machine; Ctrl-C ends it"
 	@echo "make test               everything that is tested, in a few minutes"
 	@echo "make check              ruff, mypy, import arrows"
 	@echo "make chaos [SEED=n]     10^5 samples while processes are killed; every fault row in its long form"
@@ -15,7 +16,7 @@ help:
 
 demo:
 	@$(PYTHON) provisioning/environment.py demo
-	@exec $(BIN)/python -m provisioning.demo --port $(PORT)
+	@exec $(BIN)/python -m provisioning.demo --port $(PORT) --fleet $(FLEET)
 
 test: check-env
 	$(BIN)/python -m pytest -n 4 --dist loadfile

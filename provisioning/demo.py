@@ -1,8 +1,8 @@
-"""``make demo``: the hub with its embedded broker and one agent for this machine, until Ctrl-C.
+"""``make demo``: the hub with its embedded broker and a house of five devices, until Ctrl-C.
 
-The agent runs the plugin ``host`` (this machine's real numbers) and a ``power_meter`` on a simulated Téléinfo meter
-behind a real pty. Everything lives in ``.demo/`` and is kept from one start to the next; ``make demo`` again goes on
-where it stopped. The processes are the ones of production: ``hutkeeper-hub run`` and ``hutkeeper-agent run``.
+The first device is this machine with its real numbers; the others have simulated sensors (provisioning.demo_house).
+Everything lives in ``.demo/`` and is kept from one start to the next; ``make demo`` again goes on where it stopped. The
+processes are the ones of production: ``hutkeeper-hub run`` and ``hutkeeper-agent run``, one for each device.
 """
 
 from __future__ import annotations
@@ -25,35 +25,16 @@ from pathlib import Path
 import psutil
 
 from agent.wire import topics
+from provisioning import demo_house
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PR_SET_PDEATHSIG = 1
 START_S = 60.0
 STOP_S = 20.0
-
-AGENT_TOML = """\
-# The demo's agent, written anew at every `make demo`.
-[device]
-id = "{device}"
-name = "{name}"
-data_dir = "{data}/agent"
-run_dir = "{run}/a"
-clock = "trust"                 # one machine, one clock: nothing to wait for
-
-[mqtt]
-host = "127.0.0.1"
-port = {mqtt_port}
-
-[plugins.host]                  # the real numbers of this machine
-interval_s = 5.0
-
-[plugins.main-meter]            # a simulated Téléinfo meter on a real pty
-use = "power_meter"
-protocol = "teleinfo"
-port = "/dev/null"              # the simulator puts its pty here
-simulate = true
-"""
+PATIENCE_S = 15.0
+"""So long the other devices wait for this machine's first sample."""
+MAX_FLEET = 100
 
 HUB_TOML = """\
 # The demo's hub, written anew at every `make demo`.
@@ -174,9 +155,15 @@ def has_value(status: Path) -> bool:
         return False
 
 
+def affordable(wanted: int) -> int:
+    """How many devices this machine's memory has room for, at least one."""
+    return max(1, min(wanted, 1 + psutil.virtual_memory().available // 2 // demo_house.BYTES_EACH))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="port of the page (default 8080)")
+    parser.add_argument("--fleet", type=int, default=5, help="how many devices (default 5)")
     parser.add_argument("--dir", type=Path, default=ROOT / ".demo", help="where the demo keeps its data")
     arguments = parser.parse_args()
     port, data = arguments.port, arguments.dir.resolve()
@@ -194,15 +181,26 @@ def main() -> int:
         must_be_free(port)
         sockets = run_dir(port)
         data.mkdir(exist_ok=True)
-        fields = {"device": device_id(), "name": socket.gethostname().split(".")[0], "data": data, "run": sockets,
-                  "port": port, "mqtt_port": free_port()}
-        agent_toml, hub_toml = data / "agent.toml", data / "hub.toml"
-        agent_toml.write_text(AGENT_TOML.format(**fields))
-        hub_toml.write_text(HUB_TOML.format(**fields))
-        logs = data / "hub.log", data / "agent.log"
-        processes.append(start(logs[0], "hutkeeper-hub", "run", "--config", str(hub_toml)))
-        processes.append(start(logs[1], "hutkeeper-agent", "run", "--config", str(agent_toml)))
-        watched = dict(zip(logs, processes, strict=True))
+        if not 1 <= arguments.fleet <= MAX_FLEET:
+            raise DemoError(f"FLEET={arguments.fleet}: expected 1 to {MAX_FLEET} devices")
+        count = affordable(arguments.fleet)
+        mqtt_port = free_port()
+        house = list(demo_house.devices(count, device_id(), socket.gethostname().split(".")[0], data=data, run=sockets,
+                                        mqtt_port=mqtt_port))
+        hub_toml = data / "hub.toml"
+        hub_toml.write_text(HUB_TOML.format(data=data, run=sockets, port=port, mqtt_port=mqtt_port))
+        watched = {data / "hub.log": start(data / "hub.log", "hutkeeper-hub", "run", "--config", str(hub_toml))}
+        processes += watched.values()
+        waiting = [(one, data / f"{one.folder}.toml", data / f"{one.folder}.log") for one in house]
+        for one, toml, _ in waiting:
+            toml.write_text(one.toml)
+
+        def start_next() -> None:
+            _, toml, log = waiting.pop(0)
+            watched[log] = start(log, "hutkeeper-agent", "run", "--config", str(toml))
+            processes.append(watched[log])
+
+        start_next()
         address = f"http://127.0.0.1:{port}"
         wait_for_page(address, watched)
         code = subprocess.run(
@@ -211,8 +209,10 @@ def main() -> int:
         ).stdout.strip()
         print(f"\n  Hutkeeper is at   {address}   (ready after {time.monotonic() - began:.1f} s)")
         print(f"  {code}\n" if code else "  Log in with the account that you made.\n")
-        print(f"  This machine is the device {fields['device']!r}; the meter main-meter is simulated.")
-        print(f"  Logs: {logs[0]}, {logs[1]}.  Ctrl-C ends everything.\n", flush=True)
+        print(f"  This machine is the device {house[0].id!r}; its meter and {count - 1} more devices are simulated.")
+        if count < arguments.fleet:
+            print(f"  Memory is short here: {count} devices and not {arguments.fleet}.")
+        print(f"  Logs: {data}/*.log.  Ctrl-C ends everything.\n", flush=True)
         told = False
         while not stopping:
             for log, process in watched.items():
@@ -221,6 +221,10 @@ def main() -> int:
             if not told and has_value(sockets / "a" / "status.json"):
                 told = True
                 print(f"  First sample stored after {time.monotonic() - began:.1f} s.", flush=True)
+            if waiting and (told or time.monotonic() - began > PATIENCE_S):  # this machine first, then the others
+                start_next()
+                if not waiting:
+                    print(f"  All {len(house)} devices are started.", flush=True)
             time.sleep(0.2)
         return 0
     except DemoError as error:

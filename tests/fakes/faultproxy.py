@@ -1,11 +1,13 @@
 """A TCP proxy between an MQTT client and its broker that misbehaves on command: black hole, cut, delay, slow, repeat.
 
-Runs in a thread of the test. ``delay_s`` and ``bytes_per_s`` hold in both directions; ``repeat`` sends each PUBLISH of
+Runs in a thread of the test. ``delay_s``, ``bytes_per_s`` and ``loss`` hold in both directions (a lost segment is what
+TCP makes of it: everything behind it waits for its repetition); ``repeat`` sends each PUBLISH of
 the client that many times (only whole MQTT packets are repeated), which is what a broker may do with QoS 1."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 import selectors
 import socket
 import struct
@@ -14,6 +16,10 @@ import time
 from collections import deque
 
 CHUNK = 16384
+SEGMENT = 536
+"""The least a TCP segment holds (RFC 9293, section 3.7.1), as links this slow use it."""
+RETRANSMIT_S = 1.0
+"""First retransmission time-out (RFC 6298, section 2)."""
 
 
 class _Pipe:
@@ -22,6 +28,8 @@ class _Pipe:
     def __init__(self, proxy: FaultProxy, source: socket.socket, target: socket.socket, upward: bool) -> None:
         self.proxy, self.source, self.target, self.upward = proxy, source, target, upward
         self.queue: deque[tuple[float, bytes]] = deque()
+        self.stalled_until_s = 0.0
+        self.segment = 0
         self.partial = b""
         self.tokens = 0.0
         self.filled_s = time.monotonic()
@@ -45,6 +53,8 @@ class _Pipe:
         self.tokens = min(max(rate, 1.0), self.tokens + (now - self.filled_s) * rate) if rate else 1e12
         self.filled_s = now
         while self.queue and self.queue[0][0] <= now and self.tokens >= 1 and not self.proxy.black_hole:
+            if now < self.stalled_until_s:
+                return
             due, data = self.queue.popleft()
             part = data[: int(min(len(data), self.tokens))]
             try:
@@ -52,6 +62,12 @@ class _Pipe:
             except BlockingIOError:
                 sent = 0
             self.tokens -= sent
+            self.segment += sent
+            if self.segment >= SEGMENT:
+                self.segment = 0
+                if self.proxy.loss and self.proxy.rng.random() < self.proxy.loss:
+                    self.proxy.lost += 1
+                    self.stalled_until_s = now + RETRANSMIT_S
             if sent < len(data):
                 self.queue.appendleft((due, data[sent:]))
                 return
@@ -75,6 +91,10 @@ class FaultProxy:
         self.target_port = target_port
         self.delay_s = 0.0
         self.bytes_per_s = 0.0
+        self.loss = 0.0
+        """Share of segments."""
+        self.lost = 0
+        self.rng = random.Random(7)
         self.black_hole = False
         """Connections stay open and nothing moves."""
         self.refuse = False

@@ -93,8 +93,12 @@ def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path:
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     log_in_as_first_admin(page, address.group(), code.group())
+    this_machine = re.search(r"device '([a-z0-9-]+)'", demo.printed())
+    assert this_machine
+    demo.wait_for("All 5 devices are started")
+    until("five devices, each with a state", lambda: page.locator("a[href^='/device/']").count() >= 5, 60)
     page.screenshot(path=shots / "demo-fleet.png")
-    page.click("a[href^='/device/']")
+    page.click(f"a[href='/device/{this_machine.group(1)}']")
     power = page.locator("[id^='v-main-meter-apparent-power']").first
     power.wait_for()
     assert re.search(r"\d.*VA", power.inner_text())

@@ -31,6 +31,8 @@ class SmallHub:
         self.gaps: list[tuple[str, int, int, int, str]] = []
         self.retired: list[str] = []
         self.samples = 0
+        self.stored_bytes = 0
+        """Of record payloads, each batch once."""
         self.order: list[int] = []
         self.lock = threading.Lock()
         self.errors: list[str] = []
@@ -71,6 +73,7 @@ class SmallHub:
             settled = self.settled.setdefault(header.epoch, Ranges())
             if header.seq not in settled:
                 self._store(header, decode_body(header, packed))
+                self.stored_bytes += len(payload)
                 settled.add(header.seq, header.seq)
                 self.headers[key] = header
             upto = settled.upto
