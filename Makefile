@@ -10,7 +10,7 @@ help:
 	@echo "make demo [PORT=8080] [FLEET=5]   a hub and a house of five devices on this machine; Ctrl-C ends it"
 	@echo "make test               everything that is tested, in a few minutes"
 	@echo "make check              ruff, mypy, import arrows"
-	@echo "make chaos [SEED=n]     10^5 samples while processes are killed; every fault row in its long form"
+	@echo "make chaos              10^6 samples while processes are killed 100 times each; every fault row in its long form"
 	@echo "make bench              what it costs, as ratios against a peer in the same run"
 	@echo "make shots              screenshots of every page into build/shots"
 

@@ -412,6 +412,12 @@ class Plugin:
         raise ConfigError(f"{cls.name} has no simulated source")
 
     @classmethod
+    def look(cls, config: Any, root: Path) -> Iterable[str]:
+        """For ``hutkeeper-agent check``: what this machine lacks for it (an adapter, a program, a group), one line each
+        with its way out. Serial ports below ``/dev`` are looked at without it. Opens nothing that others use."""
+        return ()
+
+    @classmethod
     def capture(cls, config: Any, data: bytes) -> bytes:
         """The wire bytes in a captured file: override where people keep captures in another dress (hex, literals)."""
         return data

@@ -75,12 +75,11 @@ def _plugin(entry: PluginEntry, loaded: Settings, *, hardware: bool) -> Iterator
     if entry.simulate:
         yield Finding("info", subject, f"{entry.use}: simulated, the real device is not touched")
         return
-    ports = serial_ports(config)
-    if not hardware or not ports:
-        yield Finding("ok", subject, entry.use)
-    elif hardware:
-        for key, port in ports:
-            yield port_finding(subject, f"{subject}.{key}", port)
+    found: list[Finding] = []
+    if hardware:
+        found = [port_finding(subject, f"{subject}.{key}", port) for key, port in serial_ports(config)]
+        found += [Finding("problem", subject, text) for text in kind.look(config, Path("/"))]
+    yield from found or [Finding("ok", subject, entry.use)]
 
 
 def serial_ports(config: Any) -> list[tuple[str, Path]]:

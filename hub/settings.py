@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agent.settings import SettingsError, is_loopback, load_toml
+from hub.energy.prices import Energy
 
 __all__ = ["Broker", "Hub", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError", "Store", "Web",
            "default_path", "load"]
@@ -143,6 +144,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     web: Web = Web()
     retention: Retention = Retention()
     store: Store = Store()
+    energy: Energy = Energy()
     path: Path = DEFAULT_PATH
 
     @property
@@ -178,6 +180,7 @@ class _File(Struct, frozen=True, kw_only=True):
     web: Web = Web()
     retention: Retention = Retention()
     store: Store = Store()
+    energy: Energy = Energy()
 
 
 def default_path() -> Path:
@@ -203,5 +206,6 @@ def load(path: Path) -> Settings:
         web=replace(file.web, **full(file.web, "cert", "key")),
         retention=file.retention,
         store=file.store,
+        energy=file.energy,
         path=path,
     )

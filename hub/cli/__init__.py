@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "hub.cli.care",
     "ledger": "hub.cli.ledger",
     "export": "hub.cli.export",
+    "energy": "hub.cli.energy",
     "user": "hub.cli.people",
     "token": "hub.cli.people",
     "pair-code": "hub.cli.house",

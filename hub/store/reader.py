@@ -18,9 +18,10 @@ import msgspec
 from msgspec import Struct
 
 from agent.wire.messages import LedgerCounts
-from hub.store import charts, connect, schema, values
+from hub.store import charts, connect, hours, schema, values
 from hub.store.balance import balance
 from hub.store.charts import Chart
+from hub.store.hours import Hour
 
 __all__ = ["Chart", "DeviceRow", "EventRow", "LedgerRow", "QuarantineRow", "Reader", "Sample", "SeriesRow"]
 
@@ -222,6 +223,15 @@ class Reader:
         """At most ``max_points`` points; see :mod:`hub.store.charts`."""
         with self.snapshot() as db:
             return charts.chart(db, series_id, start_us, end_us, max_points)
+
+    def growth(self, series_id: int, start_us: int, end_us: int) -> list[Hour]:
+        """What a counter grew by, hour by hour; see :mod:`hub.store.hours`."""
+        with self.snapshot() as db:
+            return hours.growth(db, series_id, start_us, end_us)
+
+    def means(self, series_id: int, start_us: int, end_us: int) -> list[Hour]:
+        with self.snapshot() as db:
+            return hours.means(db, series_id, start_us, end_us)
 
     # --- ledger, quarantine, events ---------------------------------------------------------------------------
 

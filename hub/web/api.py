@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, abort, request
 
+from hub.energy.report import BadDays, NoMeter
 from hub.store.errors import StoreError
 from hub.store.reader import Sample, SeriesRow
+from hub.web import energy
 from hub.web.access import needs
 from hub.web.export import csv_lines, json_lines
 from hub.web.facts import facts
@@ -118,6 +120,20 @@ def blueprint(hut: Hut) -> Blueprint:
             raise BadRange(f"series=1,2,…: up to {MAX_IDS} ids from /api/v1/series")
         found = reader.latest(int(part) for part in ids)
         return answer({str(series_id): sample for series_id, sample in found.items()})
+
+    @bp.get("/energy")
+    @needs("viewer", token=True)
+    def energy_() -> Response:
+        kind = request.args.get("format", "json")
+        if kind not in ("json", "csv"):
+            raise BadRange(f"format={kind[:40]}: json or csv")
+        try:
+            bill = energy.wanted(hut)
+        except BadDays as error:
+            raise BadRange(str(error)) from None
+        except NoMeter as error:
+            abort(404, str(error))
+        return answer(bill) if kind == "json" else energy.download(bill)
 
     @bp.get("/ledger")
     @needs("viewer", token=True)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
-from hub.web import admin, api, device, fleet, login, metrics, people, series
+from hub.web import admin, api, device, energy, fleet, login, metrics, people, series
 from hub.web.access import Gate, needs
 from hub.web.audit import Audit
 from hub.web.house import Hut
@@ -49,6 +49,7 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(fleet.blueprint(hut, parts))
     app.register_blueprint(device.blueprint(hut, parts, audit))
     app.register_blueprint(series.blueprint(hut))
+    app.register_blueprint(energy.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))
     app.register_blueprint(people.blueprint(hut, gate, audit))
     app.register_blueprint(admin.blueprint(hut, audit))

@@ -47,6 +47,8 @@ class NodeView(Struct, frozen=True):
     name: str
     values: tuple[Value, ...]
     old: bool
+    energy: bool
+    """It counts kilowatt-hours: there is a page of days and costs."""
 
 
 class DeviceView(Struct, frozen=True):
@@ -72,7 +74,9 @@ def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
         values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
                             target if target != raw else ""))
     old = of.state in ("lost", "disconnected", "ahead") or bool(told and (told.silent or told.ahead))
-    return NodeView(told, node.id, node.name, tuple(values), old)
+    counts = any(prop.id.startswith(("active-energy-import-", "active-energy-export-")) and (node.id, prop.id) in series
+                 for prop in node.properties.values())
+    return NodeView(told, node.id, node.name, tuple(values), old, counts)
 
 
 def device_view(hut: Hut, device: LiveDevice) -> DeviceView:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from hub.energy.bill import Bill
 from hub.store.reader import Chart, EventRow, LedgerRow, Sample, SeriesRow
 from hub.web.ranges import RANGES
 
@@ -103,6 +104,11 @@ OPERATIONS = (
                Param("format", "default json", {"type": "string", "enum": ["json", "csv"]})), True),
     Operation("/latest", "The newest sample of each series", dict[str, Sample],
               (Param("series", "ids with commas between", STRING),)),
+    Operation("/energy", "kWh, cost and standby of one meter by day or month", Bill,
+              (DEVICE, Param("node", "the meter's node", STRING), Param("start", "first day, 2026-11-01", STRING),
+               Param("end", "first day no longer taken", STRING),
+               Param("per", "default day", {"type": "string", "enum": ["day", "month"]}),
+               Param("format", "default json", {"type": "string", "enum": ["json", "csv"]})), True),
     Operation("/ledger", "Both sides of the ledger, per device and epoch", list[LedgerRow], (DEVICE,)),
     Operation("/events", "What the hub noticed, newest first", list[EventRow],
               (DEVICE, Param("since", "ISO 8601 or microseconds", STRING), Param("limit", "default 200", INTEGER))),

@@ -200,7 +200,7 @@ PROPERTIES = {
     },
     "main-meter": {
         "active-power-l1-w": {"name": "Active power L1", "datatype": "float", "unit": "W"},
-        "energy-import-kwh": {"name": "Energy imported", "datatype": "float", "unit": "kWh"},
+        "active-energy-import-kwh": {"name": "Energy imported", "datatype": "float", "unit": "kWh"},
         "tariff": {"name": "Tariff", "datatype": "enum", "format": "HC,HP"},
     },
 }
@@ -208,7 +208,8 @@ OWN = {"health": {"datatype": "enum"}, "last-update": {"datatype": "datetime"}, 
 NAMES = {"host": "This machine", "main-meter": "Main meter", "sys": "Agent"}
 VALUES = {
     "host/cpu-percent": "12.5", "host/soc-temperature-c": "48.7", "host/disk-free-b": "21474836480",
-    "host/under-voltage": "false", "main-meter/active-power-l1-w": "412", "main-meter/energy-import-kwh": "12841.337",
+    "host/under-voltage": "false", "main-meter/active-power-l1-w": "412",
+    "main-meter/active-energy-import-kwh": "12841.337",
     "main-meter/tariff": "HC", "sys/version": "0.1.0", "sys/clock-quality": "synced", "sys/uptime-s": "86400",
     "sys/outbox-batches": "1", "sys/outbox-samples": "12", "sys/outbox-oldest-age-s": "0.8",
     "sys/address": "192.168.1.20",
@@ -280,7 +281,7 @@ def fill_store(path: Path, device: str = "bc-power", hours: int = 24) -> None:
             power = [(t, 400 + 300 * math.sin(t / 4e9) + 50 * math.sin(t / 3e8)) for t in rows]
             energy = [(t, 12000 + t / 1e10) for t in rows]
             writer.commit([store_lab.batch(seq, {
-                "main-meter/active_power_l1_w": power, "main-meter/energy_import_kwh": energy,
+                "main-meter/active_power_l1_w": power, "main-meter/active_energy_import_kwh": energy,
                 "main-meter/tariff": [(t, "HC") for t in rows],
             }, device=device, received_us=now_us, offset_us=boot_at)])
         writer.commit([Counts(device, now_us, messages.LedgerCounts(store_lab.EPOCH, n, n, {}, 0, 0, seq, seq + 1))])

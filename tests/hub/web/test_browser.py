@@ -213,6 +213,7 @@ def test_shots_of_every_page_have_no_barrier(
     everywhere("fleet-1", "/", "text=all right")
     everywhere("device", "/device/bc-power", ".spark")
     everywhere("series", f"/series/{series['active_power_l1_w']}", "#chart canvas, #chart svg")
+    everywhere("energy", "/energy?device=bc-power&node=main-meter", "text=No price is set")
     everywhere("series-words", f"/series/{series['tariff']}", "text=has words")
     everywhere("people", "/people", "text=API tokens")
     everywhere("account", "/account", "text=Your account")
