@@ -58,7 +58,7 @@ def _property(one: Map) -> Property:
         name=one.property, datatype=one.datatype, unit=one.unit, title=one.title, minimum=one.minimum,
         maximum=one.maximum, step=one.step if one.command_topic else None, options=one.options,
         settable=bool(one.command_topic), device_class=one.device_class, state_class=one.state_class,
-        max_age_s=one.max_age_s or LASTING_S, optional=not one.command_topic)
+        max_age_s=one.max_age_s or LASTING_S)
 
 
 def _node(one: Map, parts: list[str], levels: list[str]) -> str | None:

@@ -120,7 +120,7 @@ class Esphome:
                 prop = changed(prop, state_class="total_increasing")
             if component == "number":
                 low, high, step = (_bound(told.get(at)) for at in ("min", "max", "step"))
-                prop = changed(prop, settable=True, optional=False, state_class=None, step=step,
+                prop = changed(prop, settable=True, state_class=None, step=step,
                                minimum=made.ours(low) if low is not None else None,
                                maximum=made.ours(high) if high is not None else None)
             return prop, Measure(prop, made.factor, made.offset)
@@ -130,13 +130,13 @@ class Esphome:
             prop, _ = truth(name)
             device_class = told.get("device_class")
             # never turned round: ESPHome's ON is already what its class calls on
-            return changed(prop, name=word(name) or prop.name, options=(), optional=True,
+            return changed(prop, name=word(name) or prop.name, options=(),
                            device_class=device_class if isinstance(device_class, str) else None), None
         if component == "select":
             options = told.get("options")
             words = tuple(str(one) for one in options[:100]) if isinstance(options, list) else ()
             if words and len(set(words)) == len(words) and all(w and "," not in w for w in words):
-                return changed(text(name), datatype="enum", options=words, settable=True, optional=False), None
+                return changed(text(name), datatype="enum", options=words, settable=True), None
             return text(name), None
         if component in ("text_sensor", "text", "event"):
             return changed(text(name), event=component == "event", settable=component == "text"), None

@@ -132,7 +132,7 @@ def _property(name: str, one: dict[str, Any]) -> Measure | None:
     made = measure(name, unit) if datatype in ("float", "integer") else None
     prop = made.prop if made is not None else Property(name=named(word(name) or "value", None), datatype=datatype)
     prop = changed(prop, datatype=datatype if made is None or made.factor == 1 else "float", title=title[:100],
-                   settable=settable, event=event, optional=False, max_age_s=LASTING_S)
+                   settable=settable, event=event, max_age_s=LASTING_S)
     if made is not None:
         low, high, step = _bounds(form)
         ours = [made.ours(side) if side is not None else None for side in (low, high)]

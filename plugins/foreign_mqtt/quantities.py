@@ -152,13 +152,13 @@ def measure(name: str, unit: str | None = None, max_age_s: float = LASTING_S) ->
         return Measure(Property(
             name=named(full if len(full) <= MAX_NAME else base, found.unit), datatype="float", unit=found.unit,
             minimum=found.minimum, maximum=found.maximum, device_class=found.device_class,
-            state_class=found.state_class, diagnostic=found.diagnostic, max_age_s=max_age_s, optional=True),
+            state_class=found.state_class, diagnostic=found.diagnostic, max_age_s=max_age_s),
             factor, offset)
     if unit in ("°F", "F", "ºC", "lux", "μg/m³", "ug/m3", "mbar"):  # other spellings, and what nobody here reads
         unit, factor, offset = CONVERSIONS[unit]
     return Measure(Property(
         name=named(base, unit), datatype="float", unit=unit or None, device_class=CLASSES.get(unit or "") or None,
-        state_class="total" if unit == "kWh" else "measurement", max_age_s=max_age_s, optional=True), factor, offset)
+        state_class="total" if unit == "kWh" else "measurement", max_age_s=max_age_s), factor, offset)
 
 
 @lru_cache(maxsize=1024)
@@ -169,13 +169,12 @@ def truth(name: str, *, settable: bool = False, max_age_s: float = LASTING_S) ->
     if settable:
         our_name, labels, device_class, inverted = base, ("off", "on"), None, False
     return Property(name=named(our_name, None), datatype="boolean", options=labels, device_class=device_class,
-                    settable=settable, max_age_s=max_age_s, optional=not settable), inverted
+                    settable=settable, max_age_s=max_age_s), inverted
 
 
 @lru_cache(maxsize=1024)
 def text(name: str, *, event: bool = False, max_age_s: float = LASTING_S) -> Property:
-    return Property(name=named(word(name) or "value", None), datatype="string", event=event, max_age_s=max_age_s,
-                    optional=True)
+    return Property(name=named(word(name) or "value", None), datatype="string", event=event, max_age_s=max_age_s)
 
 
 def changed(prop: Property, **values: Any) -> Property:

@@ -38,7 +38,7 @@ LIST_BYTES = 4 << 20
 MAX_DEVICES = 300
 SKIP = frozenset({"last_seen", "update", "update_available", "device", "color", "color_mode", "elapsed"})
 WORDS = frozenset({"set", "get", "availability"})
-LINK = Property(name="linkquality", datatype="integer", minimum=0, maximum=255, diagnostic=True, optional=True,
+LINK = Property(name="linkquality", datatype="integer", minimum=0, maximum=255, diagnostic=True,
                 state_class="measurement", max_age_s=SILENT_S)
 BRIGHTNESS = Measure(Property(name="brightness_pct", datatype="float", unit="%", minimum=0, maximum=100, settable=True,
                               max_age_s=LASTING_S), 100 / 254)
@@ -200,8 +200,7 @@ def _expose(one: dict[str, Any], key: str, settable: bool) -> Expose | None:
         words = [str(item) for item in one["values"]] if isinstance(one.get("values"), list) else []
         if key == "action" or not words or len(set(words)) < len(words) or any(not w or "," in w for w in words):
             return Expose(key, text(key, event=key == "action"))
-        return Expose(key, changed(text(key), datatype="enum", options=tuple(words[:100]), settable=settable,
-                                   optional=not settable))
+        return Expose(key, changed(text(key), datatype="enum", options=tuple(words[:100]), settable=settable))
     return Expose(key, text(key)) if kind == "text" else None
 
 
@@ -214,7 +213,7 @@ def _numeric(one: dict[str, Any], key: str, settable: bool) -> Expose:
     made = measure(key, unit if isinstance(unit, str) and len(unit) < 20 else None, SILENT_S)
     prop = made.prop
     if settable:
-        prop = changed(prop, settable=True, optional=False, state_class=None)
+        prop = changed(prop, settable=True, state_class=None)
     if low is not None and high is not None and low <= high:
         prop = changed(prop, minimum=made.ours(low), maximum=made.ours(high),
                        step=step * made.factor if step and settable else None)
