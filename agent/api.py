@@ -197,7 +197,7 @@ class MessageStream(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """To the device. Over MQTT: ``topic``, a space, the payload."""
+        """To the device. Over MQTT: :func:`mqtt_line`."""
         ...
 
     def close(self) -> None: ...
@@ -361,7 +361,7 @@ class MqttIo(Io, Protocol):
 
     def mqtt(self, *filters: str) -> MessageStream:
         """Messages on these topics (MQTT filters with a plain first level; not our own trees). The stream's ``write``
-        publishes, not retained. In a transcript a message is its topic, a space and the payload."""
+        publishes, not retained. In a transcript a message is an :func:`mqtt_line`."""
         ...
 
 
@@ -427,6 +427,27 @@ class Plugin:
         """Whole messages with their seconds since the start, in order, from a captured file that has stamps of its own
         (NDJSON, CSV). None: the file has none; then one line is one message, at the speed of a 9600-baud line."""
         return None
+
+
+def mqtt_line(topic: str, payload: bytes, *, retained: bool = False) -> bytes:
+    """An MQTT message in one piece, as :meth:`MessageStream.write` and captures have it: topic, a space, the payload.
+
+    A topic with a space in it stands between two NULs, which no topic can hold; a retained message has one more in
+    front: ``NUL NUL topic NUL payload``."""
+    name = topic.encode()
+    if retained or b" " in name:
+        return (b"\0\0" if retained else b"\0") + name + b"\0" + payload
+    return name + b" " + payload
+
+
+def mqtt_message(line: bytes, t_us: int | None = None) -> Message:
+    """The message of an :func:`mqtt_line`; never raises: what is no UTF-8 in the topic is replaced."""
+    retained = line.startswith(b"\0\0")
+    if line.startswith(b"\0"):
+        topic, _, payload = line[2 if retained else 1 :].partition(b"\0")
+    else:
+        topic, _, payload = line.partition(b" ")
+    return Message(payload, t_us, topic.decode("utf-8", "replace"), retained)
 
 
 def homie_id(name: str) -> str:

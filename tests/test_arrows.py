@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "provisioning": {"agent.settings", "agent.wire"},
 }
 HOMES: dict[str, tuple[str, ...]] = {
-    "paho": ("agent/uplink/", "hub/"),
+    "paho": ("agent/uplink/", "hub/", "plugins/foreign_mqtt/"),
     "sqlite_utils": ("hub/store/",),
     "serial": ("agent/runner/serial_port.py",),
     "flask": ("hub/web/", "hub/pairing/"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.api import Log, Message, RetryLater
+from agent.api import Log, Message, RetryLater, mqtt_message
 from agent.replay.capture import Entry, Snapshot
 
 US = 1_000_000
@@ -287,7 +287,7 @@ class ReplayStream:
 
 
 class ReplayMessages:
-    """:class:`agent.api.MessageStream` over a source; ``topics``: MQTT, the first word of a message is its topic."""
+    """:class:`agent.api.MessageStream` over a source; ``topics``: each message is an :func:`mqtt_line`."""
 
     def __init__(self, source: Source, clock: VirtualClock, topics: bool = False) -> None:
         self._source = source
@@ -305,8 +305,7 @@ class ReplayMessages:
             return None
         if not self._topics:
             return Message(data, self._clock.now_us)
-        topic, _, payload = data.partition(b" ")
-        return Message(payload, self._clock.now_us, topic.decode("utf-8", "replace"))
+        return mqtt_message(data, self._clock.now_us)
 
     def write(self, data: bytes) -> None:
         self._source.write(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from agent.api import Message, RetryLater, Source
+from agent.api import Message, RetryLater, Source, mqtt_message
 from agent.runner.worker import Worker, boottime_us
 
 Wait = Callable[[float, int | None], bool]
@@ -56,8 +56,8 @@ class MqttSource:
         return self._inbox.receive()
 
     def send(self, data: bytes) -> None:
-        topic, _, payload = data.partition(b" ")
-        self._worker.publish(topic.decode(), payload)
+        message = mqtt_message(data)
+        self._worker.publish(message.topic, message.data)
 
     def close(self) -> None:
         self._inbox.close()

@@ -15,7 +15,8 @@ from agent.bus import Listen, Mqtt, Publish
 log = logging.getLogger(__name__)
 
 MAX_FILTERS = 200
-MAX_PAYLOAD = 256 * 1024
+MAX_PAYLOAD = 1 << 20
+"""The broker's own limit; lists of devices (Zigbee2MQTT) come near it."""
 
 
 def refusal(topic: str, device: str) -> str | None:
@@ -46,6 +47,17 @@ def matches(wanted: str, topic: str) -> bool:
     return len(parts) == len(levels)
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every topic that ``narrow`` matches is matched by ``wide`` too."""
+    parts, levels = wide.split("/"), narrow.split("/")
+    for at, part in enumerate(parts):
+        if part == "#":
+            return True
+        if at >= len(levels) or levels[at] == "#" or (part != "+" and part != levels[at]):
+            return False
+    return len(parts) == len(levels)
+
+
 class ForeignLane:
     """``send(instance, message)`` puts a message on a plugin's lane; False: it has no room or is gone."""
 
@@ -61,7 +73,9 @@ class ForeignLane:
         """Messages that a plugin was too slow for."""
 
     def subscriptions(self) -> list[str]:
-        return sorted({one for filters in self._filters.values() for one in filters})
+        """The fewest filters for what all plugins want: a message must come once, not once for each that fits."""
+        asked = {one for filters in self._filters.values() for one in filters}
+        return sorted(one for one in asked if not any(other != one and covers(other, one) for other in asked))
 
     def on_listen(self, listen: Listen) -> None:
         """Subscribes anew also to what was known: the broker then sends the retained messages once more."""
@@ -74,8 +88,6 @@ class ForeignLane:
             log.warning("%s: %d MQTT topics, only the first %d are taken in: use + and #", listen.instance,
                         len(listen.filters), MAX_FILTERS)
         self._change(listen.instance, tuple(good))
-        for one in good:
-            self._subscribe(one)
 
     def forget(self, instances: Iterable[str]) -> None:
         for instance in instances:
@@ -86,8 +98,13 @@ class ForeignLane:
         self._filters.pop(instance, None)
         if filters:
             self._filters[instance] = filters
-        for one in set(before) - set(self.subscriptions()):
-            self._unsubscribe(one)
+        after = self.subscriptions()
+        for one in after:
+            if one not in before or any(covers(one, asked) for asked in filters):
+                self._subscribe(one)
+        for one in before:
+            if one not in after:  # last, so that nothing is missed between a narrow filter and a wide one
+                self._unsubscribe(one)
 
     def on_message(self, topic: str, payload: bytes, retained: bool, now_us: int) -> bool:
         """True when a plugin listens to it."""

@@ -286,6 +286,26 @@ def test_lists_and_tables_of_structs_name_the_inner_path(tmp_path: Path) -> None
         "r.toml: by_name.x.limi: unknown key, did you mean limit? (r.toml:3)")
 
 
+class MayBeLeftOut(Struct, frozen=True):
+    inner: _Inner | None = None
+
+
+class _Inner(Struct, frozen=True):
+    base: str = "x"
+
+
+def test_a_table_that_may_be_left_out_names_its_inner_path_too(tmp_path: Path) -> None:
+    path = tmp_path / "f.toml"
+    path.write_text("[inner]\nbas = 1\n")
+    with pytest.raises(SettingsError, match=r"f.toml: inner.bas: unknown key, did you mean base\?"):
+        load_toml(path, MayBeLeftOut)
+    path.write_text("inner = 5\n")
+    with pytest.raises(SettingsError, match="inner = 5: expected a table"):
+        load_toml(path, MayBeLeftOut)
+    path.write_text("[inner]\nbase = 'y'\n")
+    assert load_toml(path, MayBeLeftOut) == MayBeLeftOut(_Inner("y"))
+
+
 def test_the_interval_of_an_entry_reaches_the_plugins_config(tmp_path: Path) -> None:
     entry = settings.load(write(tmp_path, GOOD + '[plugins.second]\nuse = "power_meter"\nport = "x"\ninterval_s = 7\n')
                           ).plugins["second"]

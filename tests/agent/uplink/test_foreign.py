@@ -11,10 +11,10 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from agent import bus
-from agent.api import Inbox, Message, RetryLater
+from agent.api import Inbox, Message, RetryLater, mqtt_line, mqtt_message
 from agent.runner.messages import SourceStream
 from agent.testing.broker import Broker, mosquitto_path
-from agent.uplink.foreign import matches, refusal
+from agent.uplink.foreign import ForeignLane, covers, matches, refusal
 from tests.agent.uplink.rig import FakePlugin, Rig
 from tests.waiting import until
 
@@ -112,6 +112,34 @@ def test_what_others_say_is_taken(topic: str) -> None:
     ("a/b", "a", False), ("a", "a/b", False), ("a/+", "a", False)])
 def test_filters_match_as_the_standard_says(wanted: str, topic: str, yes: bool) -> None:
     assert matches(wanted, topic) is yes
+
+
+@pytest.mark.parametrize("wide, narrow, yes", [
+    ("a/#", "a/+/c", True), ("a/#", "a", True), ("a/+/c", "a/b/c", True), ("a/+", "a/#", False), ("a/+", "a/+", True),
+    ("a/b", "a/+", False), ("a/+", "a/b/c", False), ("a/#", "b/#", False)])
+def test_a_filter_covers_another(wide: str, narrow: str, yes: bool) -> None:
+    assert covers(wide, narrow) is yes
+
+
+def test_a_message_comes_once_although_two_plugins_want_it() -> None:
+    """Brokers may deliver a message once for each filter that fits, so the narrow one is not subscribed to."""
+    said: list[str] = []
+    got: list[str] = []
+    lane = ForeignLane("rig", subscribe=lambda one: said.append(f"+{one}"),
+                       unsubscribe=lambda one: said.append(f"-{one}"), publish=lambda topic, data: None,
+                       send=lambda instance, message: not got.append(instance))
+    lane.on_listen(bus.Listen("narrow", ("z/+/state",)))
+    lane.on_listen(bus.Listen("wide", ("z/#",)))
+    assert lane.subscriptions() == ["z/#"] and lane.on_message("z/a/state", b"", False, 1)
+    lane.forget(["wide"])
+    assert said == ["+z/+/state", "+z/#", "-z/+/state", "+z/+/state", "-z/#"] and got == ["narrow", "wide"]
+
+
+@pytest.mark.parametrize("topic, retained", [("tele/a/SENSOR", False), ("z/Living room", False), ("tele/a/LWT", True)])
+def test_a_message_survives_its_line(topic: str, retained: bool) -> None:
+    line = mqtt_line(topic, b"On \0 x", retained=retained)
+    assert mqtt_message(line, 5) == Message(b"On \0 x", 5, topic, retained)
+    assert mqtt_message(b"\xff\xfe") == Message(b"", None, "\ufffd\ufffd", False)
 
 
 # --- a source of the plugin's own -----------------------------------------------------------------------------
