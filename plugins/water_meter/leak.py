@@ -49,6 +49,15 @@ class Rules(Struct, frozen=True, kw_only=True):
     still_h: float = 4.0
 
 
+def rules_for(
+    litres: float, *, drip_l_h: float | None = None, running_l_h: float | None = None, **more: float
+) -> Rules:
+    """The limits of a meter with so much a pulse, where nothing else is wanted: no drip can be told from still water by
+    fewer than a pulse an hour, no running water by fewer than one in ten minutes."""
+    return Rules(litres=litres, drip_l_h=max(1.0, litres) if drip_l_h is None else drip_l_h,
+                 running_l_h=max(60.0, 6 * litres) if running_l_h is None else running_l_h, **more)
+
+
 class Verdict(NamedTuple):
     """``kind``: unknown, none, drip, vacation, running or burst. ``unknown``: not watched for long enough (B72)."""
 

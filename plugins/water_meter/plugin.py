@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from agent.api import CommandRefused, ConfigError, GpioIo, MessageStream, Plugin, Property, Reading, Value
 
-from .leak import Rules, Verdict
+from .leak import Verdict, rules_for
 from .meter import Meter
 from .properties import PROPERTIES
 from .words import Health, alert_text
@@ -26,6 +26,7 @@ WATERING_S = 2 * 3600.0
 RESUME_S = 600.0
 """How long after the start a clock that becomes known still bridges the hole of a restart."""
 BACKFLOW_L = 5.0
+SLOWEST_PULSE_H = 4.0
 
 Positive = Annotated[float, Meta(gt=0, le=100_000)]
 
@@ -46,15 +47,17 @@ class WaterMeterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The meter's figures at the very first start; later the agent's own count stands."""
     price_per_m3: Annotated[float, Meta(ge=0, le=1000)] | None = None
     currency: str = "EUR"
-    drip_l_h: Positive = 1.0
-    running_l_h: Positive = 60.0
+    drip_l_h: Positive | None = None
+    """The smallest drip looked for; left out, one pulse an hour, at least 1 L/h."""
+    running_l_h: Positive | None = None
+    """Left out, a pulse in ten minutes, at least 60 L/h."""
     running_min: Annotated[float, Meta(ge=5, le=600)] = 40.0
     burst_l_h: Positive = 1800.0
     vacation_l: Positive = 5.0
     max_flow_l_h: Positive = 6000.0
     silent_h: Annotated[float, Meta(ge=0, le=8784)] = 72.0
     """No pulse for so long, and no vacation: perhaps the contact is broken. 0: never said."""
-    interval_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    interval_s: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
     """Index and flow are told at most this often."""
 
 
@@ -67,10 +70,16 @@ class WaterMeter(Plugin, name="water_meter"):
 
     def __init__(self, config: WaterMeterConfig) -> None:
         super().__init__(config)
-        if not config.drip_l_h < config.running_l_h < config.burst_l_h < config.max_flow_l_h:
+        rules = self._rules = rules_for(
+            config.litres_per_pulse, drip_l_h=config.drip_l_h, running_l_h=config.running_l_h,
+            running_min=config.running_min, burst_l_h=config.burst_l_h, vacation_l=config.vacation_l)
+        if not rules.drip_l_h < rules.running_l_h < rules.burst_l_h < config.max_flow_l_h:
             raise ConfigError("drip_l_h < running_l_h < burst_l_h < max_flow_l_h must hold; they are "
-                              f"{config.drip_l_h:g}, {config.running_l_h:g}, {config.burst_l_h:g}, "
+                              f"{rules.drip_l_h:g}, {rules.running_l_h:g}, {rules.burst_l_h:g}, "
                               f"{config.max_flow_l_h:g}")
+        if rules.litres / rules.drip_l_h > SLOWEST_PULSE_H:
+            raise ConfigError(f"drip_l_h = {rules.drip_l_h:g} is a pulse in {rules.litres / rules.drip_l_h:.0f} h, and "
+                              f"no house is still for so long each day: at least {rules.litres / SLOWEST_PULSE_H:g}")
         self._lines = (config.line,) if config.line_b is None else (config.line, config.line_b)
         self._health = Health(config.silent_h)
         self._meter: Meter | None = None
@@ -113,7 +122,7 @@ class WaterMeter(Plugin, name="water_meter"):
             wait_s = RECORDING_WAIT_S
         else:
             due_us = min(meter.due_us or self._due_us, self._due_us)
-            wait_s = min(self.config.interval_s, max(0.0, (due_us - now_us) / US + 1e-6))
+            wait_s = min(self.config.interval_s, max(0.0, (due_us - now_us) / US))
         message = stream.read(wait_s)
         if message is None:
             return
@@ -130,10 +139,8 @@ class WaterMeter(Plugin, name="water_meter"):
             return self._meter
         kept = io.kept
         index_l, levels = kept.get("index_l"), kept.get("levels")
-        rules = Rules(litres=config.litres_per_pulse, drip_l_h=config.drip_l_h, running_l_h=config.running_l_h,
-                      running_min=config.running_min, burst_l_h=config.burst_l_h, vacation_l=config.vacation_l)
         self._meter = Meter(
-            self._lines, rules, debounce_us=round(config.debounce_ms * 1000), max_flow_l_h=config.max_flow_l_h,
+            self._lines, self._rules, debounce_us=round(config.debounce_ms * 1000), max_flow_l_h=config.max_flow_l_h,
             index_l=float(index_l) if isinstance(index_l, int | float) else config.index_start_l,
             levels={int(number): bool(level) for number, level in levels} if isinstance(levels, list) else {})
         self._meter.leak.look(now_us / US)

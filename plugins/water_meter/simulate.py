@@ -45,9 +45,9 @@ class SimulatedMeter(threading.Thread):
             now = time.time() - time.timezone
             # whoever looks sees something: hands are washed right at the start, and every few minutes of the day
             uses = [use for use in day_uses(rng, day) if use.begin_s > now]
-            uses += [Use(now + 1.0, 25.0, 600.0 * max(1.0, self._litres))]
+            uses += [Use(now + 0.2, 25.0, 600.0 * max(1.0, self._litres))]
             uses += [Use(now + 120 + 600 * n + rng.uniform(0, 300), 20.0, 480.0) for n in range(150)]
-            for at in pulses(sorted(uses), self._litres):
+            for at in pulses(sorted(uses), self._litres, first_l=0.9 * self._litres):
                 if at >= (day + 1) * DAY_S or self._ending.wait(max(0.0, at - (time.time() - time.timezone))):
                     break
                 self._turn()

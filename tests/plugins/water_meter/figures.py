@@ -10,7 +10,7 @@ import random
 import sys
 from collections import Counter
 
-from plugins.water_meter.leak import Rules
+from plugins.water_meter.leak import Rules, rules_for
 from plugins.water_meter.sim_house import DAY_S, Use, pulses, year
 from tests.plugins.water_meter.leaks import (
     HOUR_S,
@@ -63,9 +63,9 @@ class Recorded:
         return sum(self.episodes.values()) / self.years
 
 
-def false_alarms(seed: int, people: int) -> Counter[str]:
+def false_alarms(seed: int, people: int, litres: float = 1.0) -> Counter[str]:
     """Episodes of a synthetic year without any leak."""
-    return Counter(one.kind for one in episodes(pulses(year(seed, people)), Rules(), YEAR_S))
+    return Counter(one.kind for one in episodes(pulses(year(seed, people), litres), rules_for(litres), YEAR_S))
 
 
 def delay_s(kind: str, flow_l_h: float, seed: int, people: int = 4, litres: float = 1.0) -> float:
@@ -77,7 +77,7 @@ def delay_s(kind: str, flow_l_h: float, seed: int, people: int = 4, litres: floa
     uses = with_leak(until_day(year(seed, people, days=day + 3), day - 2, day + 3), Use(begin_s, lasts_s, flow_l_h))
     at = pulses(uses, litres, first_l=rng.uniform(0, litres))
     graver = {"drip": ("drip", "running", "burst"), "running": ("running", "burst"), "burst": ("burst",)}[kind]
-    for one in episodes(at, Rules(litres=litres), begin_s + lasts_s, (day - 2) * DAY_S):
+    for one in episodes(at, rules_for(litres), begin_s + lasts_s, (day - 2) * DAY_S):
         if one.kind in graver and one.at_s >= begin_s:
             return one.at_s - begin_s
     return float("inf")
@@ -93,17 +93,18 @@ def main() -> None:
                   f"years = {recorded.a_year:.2f} a year; {flow:g} L/h added {len(found)} times: {recorded.missed} not "
                   f"found in 24 h, median {found[len(found) // 2]:.1f} h, worst {found[-1]:.1f} h")
         print("  by household: " + ", ".join(f"{name[:4]} {n}" for name, n in recorded.episodes.items()))
-    for people in (1, 2, 4, 6):
+    for people, litres in ((1, 1.0), (2, 1.0), (4, 1.0), (6, 1.0), (4, 0.25), (4, 10.0)):
         total: Counter[str] = Counter()
         for seed in range(years):
-            total += false_alarms(seed, people)
-        print(f"synthetic, {people} people, {years} years: {dict(total)} = "
+            total += false_alarms(seed, people, litres)
+        print(f"synthetic, {people} people, {litres:g} L a pulse, {years} years: {dict(total)} = "
               f"{sum(total.values()) / years / 12:.2f} false alarms a month")
-    for kind, flow, limit_s in LEAKS:
-        delays = sorted(delay_s(kind, flow, seed) for seed in range(leaks))
+    cases = [(*leak, 1.0) for leak in LEAKS] + [(*leak, 10.0) for leak in LEAKS if leak[1] >= 10]
+    for kind, flow, limit_s, litres in cases:
+        delays = sorted(delay_s(kind, flow, seed, litres=litres) for seed in range(leaks))
         late = sum(one > limit_s for one in delays)
-        print(f"{kind} of {flow:g} L/h, {leaks} times: {late} later than {limit_s / 60:.0f} min, median "
-              f"{delays[len(delays) // 2] / 60:.1f} min, worst {delays[-1] / 60:.1f} min")
+        print(f"{litres:g} L a pulse, {kind} of {flow:g} L/h, {leaks} times: {late} later than {limit_s / 60:.0f} min, "
+              f"median {delays[len(delays) // 2] / 60:.1f} min, worst {delays[-1] / 60:.1f} min")
 
 
 if __name__ == "__main__":

@@ -245,6 +245,16 @@ def test_a_short_restart_a_day_does_not_hide_a_drip() -> None:
     assert set(said[30:]) == {"drip"}  # it stays said over both restarts
 
 
+def test_B57_months_of_the_fastest_flow_take_no_more_memory() -> None:
+    watch = LeakWatch(Rules())
+    for n in range(60_000):  # ten hours of 6000 l/h
+        watch.pulse(n * 0.6)
+        if n % 100 == 0:
+            watch.look(n * 0.6)
+    assert len(watch._marks) < 25_000
+    assert watch.look(36_000).kind == "burst"
+
+
 def test_a_damaged_state_is_no_state() -> None:
     watch = LeakWatch(Rules())
     watch.restore({"quiet_age_s": "x", "drip": [1]}, 100, 5)
