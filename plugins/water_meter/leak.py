@@ -19,9 +19,10 @@ from msgspec import Struct
 
 TOLERANCE = 0.93
 """Of the drip's pace: its single intervals vary."""
-EQUAL = 0.15
-"""Relative difference of an interval from the mean of its streak."""
-EQUAL_S, EQUAL_INTERVALS = 5 * 3600.0, 5
+EQUAL = 0.1
+"""Relative difference of an interval from the mean of the equal ones."""
+EQUAL_WINDOW_S, EQUAL_S, EQUAL_INTERVALS = 5 * 3600.0, 4 * 3600.0, 5
+"""So much of the window must be equal intervals."""
 RUNNING_PULSES = 10
 """Fewer say too little about a flow without a pause."""
 BURST_INTERVALS = 3
@@ -100,7 +101,7 @@ class LeakWatch:
         self._marks: deque[tuple[float, float]] = deque(maxlen=MARKS)
         """(time, litres since the beginning), the first one just older than ``still_h``."""
         self._litres = 0.0
-        self._equal = _Streak()
+        self._equal = _Equal()
         self._run_s: float | None = None
         self._run_l = 0.0
         self._drip: _Episode | None = None
@@ -200,11 +201,11 @@ class LeakWatch:
             self._running = _Episode(self._run_s, self._run_l)
         if len(self._fast) == self._fast.maxlen and t_s - self._fast[0] <= self._burst_s and self._burst is None:
             self._burst = _Episode(self._fast[0], rules.litres * (len(self._fast) - 1))
-        streak = self._equal
-        if self._drip is None and streak.intervals >= EQUAL_INTERVALS and streak.length_s >= EQUAL_S:
-            pace = self._pulse_h * streak.intervals / streak.length_s
+        equal = self._equal
+        if self._drip is None and len(equal) >= EQUAL_INTERVALS and equal.length_s >= EQUAL_S:
+            pace = self._pulse_h * len(equal) / equal.length_s
             if TOLERANCE * rules.drip_l_h <= pace < rules.running_l_h:
-                self._open_drip(streak.since_s, t_s, pace)
+                self._open_drip(equal.since_s, t_s, pace)
 
     def _open_drip(self, since_s: float, now_s: float, flow_l_h: float) -> None:
         self._drip = _Episode(since_s, flow_l_h * (now_s - since_s) / 3600)
@@ -269,7 +270,7 @@ class LeakWatch:
         self._marks.clear()
         self._marks.append((now_s, self._litres))
         self._fast.clear()
-        self._equal = _Streak()
+        self._equal = _Equal()
         self._run_s = self._running = self._burst = None
         if away_s > SHORT_HOLE_S:
             self._quiet_s = None
@@ -293,17 +294,31 @@ class LeakWatch:
         self.hole(now_s, away_s)
 
 
-class _Streak:
-    """Intervals between pulses that stay equal."""
+class _Equal:
+    """Intervals between pulses that are equal, of the last hours. Other use makes intervals shorter and is passed over;
+    a longer one shows that nothing flows constantly and begins anew."""
 
     def __init__(self) -> None:
-        self.since_s = 0.0
+        self._intervals: deque[tuple[float, float]] = deque()
+        """(end, length)"""
         self.length_s = 0.0
-        self.intervals = 0
+
+    def __len__(self) -> int:
+        return len(self._intervals)
+
+    @property
+    def since_s(self) -> float:
+        end_s, length_s = self._intervals[0]
+        return end_s - length_s
 
     def add(self, t_s: float, interval_s: float) -> None:
-        mean_s = self.length_s / self.intervals if self.intervals else 0.0
-        if not self.intervals or abs(interval_s - mean_s) > EQUAL * mean_s:
-            self.since_s, self.length_s, self.intervals = t_s - interval_s, 0.0, 0
+        while self._intervals and self._intervals[0][0] <= t_s - EQUAL_WINDOW_S:
+            self.length_s -= self._intervals.popleft()[1]
+        mean_s = self.length_s / len(self._intervals) if self._intervals else 0.0
+        if interval_s > mean_s * (1 + EQUAL):
+            self._intervals.clear()
+            self.length_s = 0.0
+        elif interval_s < mean_s * (1 - EQUAL):
+            return
+        self._intervals.append((t_s, interval_s))
         self.length_s += interval_s
-        self.intervals += 1
