@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import os
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -206,52 +207,68 @@ class MessageStream(Protocol):
 class Inbox:
     """The queue of a :class:`Source` whose messages come on another thread (asyncio, a callback): :meth:`put` there.
 
-    Bounded: the oldest is dropped and counted, so a plugin that is held up never eats the memory."""
+    Bounded in number and bytes: the oldest is dropped and counted, so a plugin that is held up never eats the memory.
+    After :meth:`close` nothing is taken any more, from whichever thread it comes."""
 
-    def __init__(self, limit: int = 10_000) -> None:
+    def __init__(self, limit: int = 10_000, limit_bytes: int = 8 << 20) -> None:
         self.dropped = 0
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._queue: deque[Message | bytes] = deque()
         self._error: Exception | None = None
+        self._lock = threading.Lock()
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def put(self, item: Message | bytes) -> None:
         """From any thread."""
-        if len(self._queue) >= self._limit:
-            with suppress(IndexError):
-                self._queue.popleft()
-            self.dropped += 1
-        self._queue.append(item)
-        self._ring()
+        with self._lock:
+            if self._eventfd < 0:
+                return
+            self._queue.append(item)
+            self._bytes += _size(item)
+            while len(self._queue) > self._limit or (self._bytes > self._limit_bytes and len(self._queue) > 1):
+                self._bytes -= _size(self._queue.popleft())
+                self.dropped += 1
+            self._ring()
 
     def fail(self, error: Exception) -> None:
         """From any thread: what the reader gets once the queue is empty (a RetryLater, a ConfigError)."""
-        self._error = error
-        self._ring()
+        with self._lock:
+            self._error = error
+            self._ring()
 
     def _ring(self) -> None:
-        with suppress(OSError):  # full (it is readable anyway) or closed (nobody reads any more)
-            os.eventfd_write(self._eventfd, 1)
+        if self._eventfd >= 0:
+            with suppress(BlockingIOError):  # full: it is readable anyway
+                os.eventfd_write(self._eventfd, 1)
 
     def fileno(self) -> int:
         return self._eventfd
 
     def receive(self) -> list[Message | bytes]:
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._eventfd)
-        if not self._queue and self._error is not None:
-            raise self._error
-        items = []
-        while self._queue:
-            items.append(self._queue.popleft())
-        if self._error is not None:
-            self._ring()  # the error comes with the next look
-        return items
+        with self._lock:
+            if self._eventfd >= 0:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._eventfd)
+            if not self._queue and self._error is not None:
+                raise self._error
+            items = list(self._queue)
+            self._queue.clear()
+            self._bytes = 0
+            if self._error is not None:
+                self._ring()  # the error comes with the next look
+            return items
 
     def close(self) -> None:
-        fd, self._eventfd = self._eventfd, -1
-        if fd >= 0:
-            os.close(fd)
+        with self._lock:
+            fd, self._eventfd = self._eventfd, -1
+            if fd >= 0:
+                os.close(fd)
+
+
+def _size(item: Message | bytes) -> int:
+    return len(item.data if isinstance(item, Message) else item)
 
 
 class Log(Protocol):
@@ -360,7 +377,8 @@ class MqttIo(Io, Protocol):
     """For plugins that take in what others say on our broker, through ``uplink``'s one connection."""
 
     def mqtt(self, *filters: str) -> MessageStream:
-        """Messages on these topics (MQTT filters with a plain first level; not our own trees). The stream's ``write``
+        """Messages on these topics (MQTT filters with a plain first level; not our own trees). A plugin has one such
+        stream: a new one takes the place of the one before. The stream's ``write``
         publishes, not retained. In a transcript a message is an :func:`mqtt_line`."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from agent.api import Message, RetryLater, Source, mqtt_message
+from agent.api import Message, PluginError, RetryLater, Source, mqtt_message
 from agent.runner.worker import Worker, boottime_us
 
 Wait = Callable[[float, int | None], bool]
@@ -19,8 +19,15 @@ class SourceStream:
         self._source = source
         self._wait = wait
         self._ready: deque[Message] = deque()
+        self._error: Exception | None = None
+        """What ended the source; raised once everything was given that came before it."""
+        self._closed = False
 
     def read(self, timeout_s: float) -> Message | None:
+        if not self._ready and self._error is not None:
+            raise self._error
+        if self._closed:
+            raise RetryLater("the source was closed")
         if not self._ready and self._wait(timeout_s, self._source.fileno()):
             try:
                 for item in self._source.receive():
@@ -29,16 +36,23 @@ class SourceStream:
                         message = Message(message.data, boottime_us(), message.topic, message.retained)
                     self._ready.append(message)
             except OSError as error:
-                raise RetryLater(f"the source is gone: {error}") from None
+                self._error = RetryLater(f"the source is gone: {error}")
+            except PluginError as error:
+                self._error = error
+            if not self._ready and self._error is not None:
+                raise self._error
         return self._ready.popleft() if self._ready else None
 
     def write(self, data: bytes) -> None:
+        if self._closed:
+            raise RetryLater("the source was closed")
         try:
             self._source.send(data)
         except OSError as error:
             raise RetryLater(f"the source is gone: {error}") from None
 
     def close(self) -> None:
+        self._closed = True
         self._source.close()
 
 
@@ -60,4 +74,4 @@ class MqttSource:
         self._worker.publish(message.topic, message.data)
 
     def close(self) -> None:
-        self._inbox.close()
+        self._worker.listen_no_more(self._inbox)

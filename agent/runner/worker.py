@@ -124,17 +124,32 @@ class Worker(threading.Thread):
 
     def listen(self, filters: tuple[str, ...]) -> Inbox:
         """What the plugin asks for; a later call takes the place of an earlier one."""
-        self._inbox = Inbox()
+        before, self._inbox = self._inbox, Inbox()
+        if before is not None:
+            before.close()
         self._put(Listen(self.instance, filters))
         return self._inbox
+
+    def listen_no_more(self, inbox: Inbox) -> None:
+        inbox.close()
+        if self._inbox is inbox:  # else a newer one has taken over
+            self._inbox = None
+            self._put(Listen(self.instance, ()))
 
     def publish(self, topic: str, payload: bytes) -> None:
         self._put(Publish(self.instance, topic, payload))
 
     def heard(self, message: Message) -> None:
         """From the bus side."""
-        if self._inbox is not None:
-            self._inbox.put(message)
+        inbox = self._inbox
+        if inbox is None:
+            return
+        dropped = inbox.dropped
+        inbox.put(message)
+        if inbox.dropped > dropped:
+            self.errors += inbox.dropped - dropped
+            self._log.warning("MQTT messages come faster than they are read: %d dropped, the oldest first",
+                              inbox.dropped)
 
     # --- the plugin's waits -----------------------------------------------------------------------------------
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 
 from agent.bus import Listen, Mqtt, Publish
+from agent.discovery import STATUS_TOPIC
+from agent.wire.topics import DISCOVERY
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +31,23 @@ def refusal(topic: str, device: str) -> str | None:
         return "# and + stand alone between slashes, and # only at the end"
     if levels[0] in ("#", "+") or levels[0].startswith("$"):
         return "the first level has to be a plain word"
-    if levels[0] == "hutkeeper":
+    if overlap(topic, "hutkeeper/#"):
         return "hutkeeper/ is the agent's own; name other devices' readings in [device] inputs"
-    if levels[:2] == ["homie", "5"] and (len(levels) < 4 or levels[2] in ("+", "#", device)):
-        return f"homie/5/ needs the id of another device than {device}"
+    if overlap(topic, f"homie/5/{device}/#"):
+        return f"it takes in this device's own tree: name another device than {device} behind homie/5/"
+    if overlap(topic, STATUS_TOPIC) or overlap(topic, f"{DISCOVERY}/device/{device}/#"):
+        return "it takes in what the agent itself tells and hears of Home Assistant"
     return None
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a topic can match both filters."""
+    for a, b in zip_longest(one.split("/"), other.split("/")):
+        if a == "#" or b == "#":
+            return True
+        if a is None or b is None or (a != b and "+" not in (a, b)):
+            return False
+    return True
 
 
 def matches(wanted: str, topic: str) -> bool:
@@ -69,8 +84,6 @@ class ForeignLane:
         self._publish = publish
         self._send = send
         self._filters: dict[str, tuple[str, ...]] = {}
-        self.dropped = 0
-        """Messages that a plugin was too slow for."""
 
     def subscriptions(self) -> list[str]:
         """The fewest filters for what all plugins want: a message must come once, not once for each that fits."""
@@ -112,8 +125,11 @@ class ForeignLane:
         for instance, filters in self._filters.items():
             if any(matches(one, topic) for one in filters):
                 taken = True
-                if len(payload) > MAX_PAYLOAD or not self._send(instance, Mqtt(topic, payload, retained, now_us)):
-                    self.dropped += 1
+                if len(payload) > MAX_PAYLOAD:
+                    log.warning("%s: a message of %d bytes on %s is left out, at most %d are taken in", instance,
+                                len(payload), topic[:200], MAX_PAYLOAD)
+                elif not self._send(instance, Mqtt(topic, payload, retained, now_us)):
+                    log.warning("%s takes in its MQTT messages too slowly, some are left out", instance)
         return taken
 
     def on_publish(self, message: Publish) -> None:

@@ -253,7 +253,7 @@ class Link:
         elif mid in self._state_mids:
             self._state_mids.discard(mid)
             if value >= 0x80:
-                log.warning("the broker refused a publish of the state plane: %s", code)
+                log.warning("the broker refused a publish that was no sample: %s; its access rules must allow it", code)
 
     # --- publishing (the state plane's Publisher) ----------------------------------------------------------------
 

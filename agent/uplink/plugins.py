@@ -159,6 +159,8 @@ class Plugins:
     def _hello(self, peer: str, hello: bus.Hello, now_s: float) -> None:
         committed, kept = self.store.welcome(hello.instance, hello.run)
         old = self.known.get(hello.instance)
+        if old is not None and old.run != hello.run:
+            self.on_mqtt(bus.Listen(hello.instance, ()))  # a new process says anew what it wants to hear
         health = old.health if old is not None and old.run == hello.run else None
         grouped = [n for instance, run, n in self._group if (instance, run) == (hello.instance, hello.run)]
         self.known[hello.instance] = Known(hello.run, hello.declaration, now_s, health, last=max([committed, *grouped]))

@@ -14,6 +14,7 @@ from agent.wire import topics
 
 QUIET_US = 2_000_000
 """Retained messages come right after the subscription; two seconds without one mean that all have come."""
+OURS = ("homie/5", f"{topics.DISCOVERY}/device", f"{topics.OURS}")
 LIVING = (b"init", b"ready", b"sleeping")
 
 
@@ -73,8 +74,8 @@ class Sweep:
     def take(self, topic: str, payload: bytes, now_us: int) -> bool:
         """A retained message. True when it belongs to this sweep."""
         parts = topic.split("/")
-        if len(parts) < 4 or parts[2] not in self.seen:
-            return False
+        if len(parts) < 4 or parts[2] not in self.seen or "/".join(parts[:2]) not in OURS:
+            return False  # also what a plugin takes in of others comes by here
         if payload:
             self.seen[parts[2]][topic] = payload
         self._last_us = now_us

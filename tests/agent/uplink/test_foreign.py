@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 
 from agent import bus
 from agent.api import Inbox, Message, RetryLater, mqtt_line, mqtt_message
-from agent.runner.messages import SourceStream
+from agent.runner.logs import CappedLog
+from agent.runner.messages import MqttSource, SourceStream
+from agent.runner.worker import Worker
 from agent.testing.broker import Broker, mosquitto_path
+from agent.testing.fakes import Lines
 from agent.uplink.foreign import ForeignLane, covers, matches, refusal
 from tests.agent.uplink.rig import FakePlugin, Rig
 from tests.waiting import until
@@ -97,12 +102,15 @@ def test_a_plugin_hears_others_and_speaks_to_them_and_a_new_uplink_is_told_again
 
 
 @pytest.mark.parametrize("topic", ["#", "+/x", "$SYS/#", "hutkeeper/#", "homie/5/#", "homie/5/+/$state",
-                                   "homie/5/rig/#", "a/b#", "a/#/b", "", "a\0b"])
+                                   "homie/5/rig/#", "homie/#", "homie/+/rig/+/+/set", "homeassistant/#",
+                                   "homeassistant/status",
+                                   "homeassistant/device/rig/meter/config", "a/b#", "a/#/b", "", "a\0b"])
 def test_our_own_trees_and_what_is_no_filter_are_refused(topic: str) -> None:
     assert refusal(topic, "rig")
 
 
-@pytest.mark.parametrize("topic", ["tele/+/SENSOR", "zigbee2mqtt/#", "homie/5/other/#", "homeassistant/status"])
+@pytest.mark.parametrize("topic", ["tele/+/SENSOR", "zigbee2mqtt/#", "homie/5/other/#", "homie/old-device/#",
+                                   "homeassistant/+/washer/+/config"])
 def test_what_others_say_is_taken(topic: str) -> None:
     assert refusal(topic, "rig") is None
 
@@ -182,7 +190,7 @@ def test_datagrams_come_whole_and_stamped() -> None:
     first, second = stream.read(1), stream.read(1)
     assert first and second and (first.data, second.data) == (b"one", b"two") and (first.t_us or 0) > 0
     stream.close()
-    with pytest.raises(RetryLater, match="the source is gone"):
+    with pytest.raises(RetryLater, match="the source was closed"):
         stream.write(b"three")
 
 
@@ -201,3 +209,63 @@ def test_an_inbox_gives_what_came_before_its_error_and_counts_what_it_dropped() 
     assert [stream.read(1).data, stream.read(1).data, inbox.dropped] == [b"1", b"2", 1]
     with pytest.raises(RetryLater, match="bluetoothd is gone"):
         stream.read(1)
+
+
+def test_what_came_before_the_error_is_given_first_and_a_closed_inbox_takes_nothing() -> None:
+    class Torn:
+        def fileno(self) -> int:
+            return 0
+
+        def receive(self) -> Iterator[bytes]:
+            yield b"whole"
+            raise RetryLater("cut")
+
+        def send(self, data: bytes) -> None: ...
+
+        def close(self) -> None: ...
+
+    stream = SourceStream(Torn(), at_once)
+    first = stream.read(1)
+    assert first is not None and first.data == b"whole"
+    with pytest.raises(RetryLater, match="cut"):
+        stream.read(1)
+    stream.close()
+    inbox = Inbox(limit_bytes=100)
+    for _ in range(5):
+        inbox.put(b"x" * 40)
+    assert (len(inbox.receive()), inbox.dropped) == (2, 3)
+    inbox.close()
+    inbox.put(b"late")  # a callback on another thread
+    inbox.fail(RetryLater("later still"))
+    inbox.close()
+
+
+def test_a_stream_opened_again_leaves_no_descriptor_and_a_closed_one_is_told() -> None:
+    worker = Worker("x", lambda: None, None, 1.0, lambda: None, CappedLog(Lines()))  # type: ignore[arg-type,return-value]
+    first = MqttSource(worker, ("a/#",))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        first = MqttSource(worker, ("a/#",))
+    assert len(os.listdir("/proc/self/fd")) == before
+    worker.heard(Message(b"1", 1, "a/b"))
+    assert [item.data for item in first.receive() if isinstance(item, Message)] == [b"1"]
+    first.close()
+    worker.heard(Message(b"2", 2, "a/b"))  # nobody reads any more: nothing raises
+    assert worker.items[-1] == bus.Listen("x", ())
+
+
+@needs_mosquitto
+def test_what_others_keep_under_our_names_is_not_swept_away(tmp_path: Path, other: tuple[Broker, Other]) -> None:
+    """A retained topic of somebody else whose third level is this device's id, heard while uplink sweeps its own."""
+    broker, client = other
+    client.say("zigbee2mqtt/ground/rig/lamp", "{}", retain=True)
+    with Rig(tmp_path, broker.port) as rig:
+        rig.start()
+        plugin = rig.plugin()
+        got: list[bus.Mqtt] = []
+        for _ in range(12):  # over the two seconds of the sweep
+            plugin._post(bus.Listen("meter", ("zigbee2mqtt/#",)))
+            until("a message", lambda: got.extend(heard(plugin)) or got, 20)
+            got.clear()
+            time.sleep(0.3)
+        assert not any("cleared" in line["message"] and "zigbee2mqtt" in line["message"] for line in rig.log())
