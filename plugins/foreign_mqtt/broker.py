@@ -41,6 +41,7 @@ class BrokerSource:
         self._filters = filters
         self._cap_s = cap_s
         self._rng = rng or random.SystemRandom()
+        self._client = self._make()  # first: what it raises must leave no descriptor open
         self._inbox = Inbox()
         self._out: deque[tuple[str, bytes]] = deque(maxlen=100)
         self._wake, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -48,7 +49,6 @@ class BrokerSource:
         self._dropped = 0
         self._reason = ""
         self.connected = False
-        self._client = self._make()
         self._thread = threading.Thread(target=self._run, name=f"mqtt {config.where}", daemon=True)
         self._thread.start()
 
