@@ -85,6 +85,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
                 while self._pending:
                     yield self._pending.popleft()
                 yield from self._look(io)
+            registry.save(float("inf"))  # asked to end: the agent keeps what is so now
         finally:
             stream, self._stream = self._stream, None
             stream.close()
@@ -163,6 +164,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
     def _look(self, io: Io) -> Iterator[Yielded]:
         now_s, registry = _now_s(io), self._registry
         assert registry is not None
+        registry.save(now_s)
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
             registry.day(_today(io))

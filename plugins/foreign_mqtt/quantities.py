@@ -136,10 +136,10 @@ def measure(name: str, unit: str | None = None, max_age_s: float = LASTING_S) ->
     found = QUANTITIES.get(base)
     prefix = ""
     if found is None:
-        ends = [known for known in QUANTITIES if base.endswith("_" + known)]
-        if ends:
-            longest = max(ends, key=len)
-            prefix, found = base[: -len(longest)], QUANTITIES[longest]
+        at = base.find("_")
+        while at >= 0 and found is None:  # the longest end of the name that is a quantity
+            prefix, found = base[: at + 1], QUANTITIES.get(base[at + 1 :])
+            at = base.find("_", at + 1)
     if unit is None and found is not None:
         unit = found.unit or ""
     factor, offset = 1.0, 0.0

@@ -5,6 +5,7 @@ over restarts. All that strangers can make grow is bounded (B40)."""
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 import zlib
@@ -27,6 +28,7 @@ FORGET_DAYS = 30
 MAX_ID = 63
 NEAR = 5.0
 """How far a believed value may be from what a failing sensor says, in the property's unit (B43)."""
+SAVE_S = 5.0
 DAY_US = 86_400_000_000
 
 
@@ -67,6 +69,7 @@ class Member(Struct):
 
 
 class Kept(Struct):
+    id: str
     preset: str
     raw: str
     title: str
@@ -93,6 +96,8 @@ class Registry:
         """Values that were no values."""
         self.last_bad = ""
         self._today = today
+        self._dirty = False
+        self._saved_s = -math.inf
         self._restore(now_s)
 
     # --- what is known ----------------------------------------------------------------------------------------
@@ -127,8 +132,7 @@ class Registry:
                 self._known(preset, finding, grown, now_s)
             else:
                 readings += self._seen(preset, finding, grown, retained, now_s, t_us)
-        for member in grown.values():
-            self._keep(member)
+        self._dirty = self._dirty or bool(grown)
         return [*(member.node() for member in grown.values()), *readings]
 
     def _known(self, preset: str, known: Known, grown: dict[str, Member], now_s: float) -> None:
@@ -276,29 +280,33 @@ class Registry:
 
     # --- kept over restarts -----------------------------------------------------------------------------------
 
-    def _keep(self, member: Member) -> None:
-        """Names and what they mean, so that a restart neither removes nor renames anything."""
-        kept = Kept(member.preset, member.raw, member.title, member.day,
-                    [(key, entry.wanted, entry.prop) for key, entry in member.keys.items()])
-        # One text a node: the agent compares all that is kept at every reading, and texts are cheap to go through.
-        self._kept.setdefault("nodes", {})[member.id] = msgspec.json.encode(kept).decode()
+    def save(self, now_s: float) -> None:
+        """Keep names and what they mean, so that a restart neither removes nor renames anything; at most every 5 s.
+
+        As one short text without a quote in it: the agent encodes all that is kept at every reading."""
+        if not self._dirty or now_s - self._saved_s < SAVE_S:
+            return
+        self._dirty, self._saved_s = False, now_s
+        kept = [Kept(one.id, one.preset, one.raw, one.title, one.day,
+                     [(key, entry.wanted, entry.prop) for key, entry in one.keys.items()])
+                for one in self._members.values()]
+        self._kept["nodes"] = base64.b64encode(zlib.compress(msgspec.json.encode(kept))).decode()
 
     def _restore(self, now_s: float) -> None:
-        nodes = self._kept.get("nodes")
-        for node_id, one in list(nodes.items()) if isinstance(nodes, dict) else []:
-            try:
-                kept = msgspec.json.decode(one, type=Kept)
-            except (TypeError, ValueError, msgspec.MsgspecError):
-                kept = None  # of another version
-            old = kept is None or (
-                self._today is not None and kept.day is not None and self._today - kept.day > FORGET_DAYS)
-            if kept is None or old or self.series + 1 + len(kept.props) > MOST:
-                del nodes[node_id]
+        try:
+            found = msgspec.json.decode(zlib.decompress(base64.b64decode(self._kept.get("nodes") or "")),
+                                        type=list[Kept])
+        except (TypeError, ValueError, zlib.error, msgspec.MsgspecError):
+            return  # nothing yet, or of another version
+        for kept in found:
+            old = self._today is not None and kept.day is not None and self._today - kept.day > FORGET_DAYS
+            if old or self.series + 1 + len(kept.props) > MOST:
+                self._dirty = True
                 continue
             keys = {key: Entry(prop, wanted, True) for key, wanted, prop in kept.props}
             self.series += 1 + len(keys)
-            member = Member(kept.preset, kept.raw, node_id, kept.title, keys, now_s, day=kept.day)
-            self._members[member.preset, member.raw] = self._ids[node_id] = member
+            member = Member(kept.preset, kept.raw, kept.id, kept.title, keys, now_s, day=kept.day)
+            self._members[member.preset, member.raw] = self._ids[kept.id] = member
 
     def keep_only(self, presets: Iterable[str]) -> None:
         """Nodes of a preset that agent.toml no longer names are gone."""
@@ -306,8 +314,8 @@ class Registry:
         for at, member in list(self._members.items()):
             if member.preset not in allowed:
                 del self._members[at], self._ids[member.id]
-                self._kept.get("nodes", {}).pop(member.id, None)
                 self.series -= 1 + len(member.keys)
+                self._dirty = True
 
 
 def _same(entry: Entry, prop: Property) -> bool:
