@@ -171,11 +171,12 @@ class BrokerSource:
                 topic, payload = self._out.popleft()
                 client.publish(topic, payload, qos=1)
             held = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # decrypted already: select cannot see it
-            ready, room, _ = select.select([sock, self._wake], [sock] if client.want_write() else [], [],
+            fd: int = sock.fileno()
+            ready, room, _ = select.select([fd, self._wake], [fd] if client.want_write() else [], [],
                                            0.0 if held else 1.0)
             if self._wake in ready:
                 os.read(self._wake, 4096)
-            if sock in ready or held:
+            if fd in ready or held:
                 client.loop_read()
             if room:
                 client.loop_write()

@@ -87,8 +87,9 @@ class Esphome:
                 yield Seen(raw, key, truth(name, settable=True)[0], doc["state"] == "ON")
             if "brightness" in doc:
                 number, quality = as_number(doc["brightness"])
-                made = _dimmer(name)
-                yield Seen(raw, key + "/brightness", made.prop, None if number is None else made.ours(number), quality)
+                dimmer = _dimmer(name)
+                yield Seen(raw, key + "/brightness", dimmer.prop, None if number is None else dimmer.ours(number),
+                           quality)
             return
         found = self._property(raw, component, name)
         if found is None:

@@ -5,7 +5,6 @@ over restarts. All that strangers can make grow is bounded (B40)."""
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import zlib
@@ -13,16 +12,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from agent.api import Node, Property, Reading, Yielded
 
 from .config import MOST
 from .findings import Finding, Known, Online, Seen
-from .quantities import LASTING_S, MAX_NAME
+from .members import Entry, Member, packed, unpacked
+from .quantities import MAX_NAME
 
-ONLINE = Property(name="online", datatype="boolean", options=("offline", "online"), device_class="connectivity",
-                  diagnostic=True, max_age_s=LASTING_S)
 FORGET_DAYS = 30
 """A node that nobody heard for so long is not restored at a start."""
 MAX_ID = 63
@@ -30,53 +27,6 @@ NEAR = 5.0
 """How far a believed value may be from what a failing sensor says, in the property's unit (B43)."""
 SAVE_S = 5.0
 DAY_US = 86_400_000_000
-
-
-class Entry(Struct):
-    """One property of a node."""
-
-    prop: Property
-    wanted: str
-    """The name that it would have had."""
-    restored: bool = False
-    last: float | None = None
-    """The last number that was believed."""
-    told_s: float = -math.inf
-
-
-class Member(Struct):
-    """One foreign node. ``keys``: where the project has the value -> entry."""
-
-    preset: str
-    raw: str
-    id: str
-    title: str
-    keys: dict[str, Entry]
-    heard_s: float
-    online: bool | None = None
-    told_by_project: bool = False
-    """The project says itself who is online."""
-    silent: bool = False
-    """It is offline because it said nothing, whatever the project says."""
-    day: int | None = None
-
-    @property
-    def names(self) -> dict[str, str]:
-        return {entry.prop.name: key for key, entry in self.keys.items()}
-
-    def node(self) -> Node:
-        return Node(id=self.id, title=self.title, properties=(ONLINE, *(entry.prop for entry in self.keys.values())))
-
-
-class Kept(Struct):
-    id: str
-    preset: str
-    raw: str
-    title: str
-    day: int | None
-    """Days since 1970 when it was last heard, if that was known."""
-    props: list[tuple[str, str, Property]]
-    """(key, wanted name, property)"""
 
 
 class Registry:
@@ -281,32 +231,20 @@ class Registry:
     # --- kept over restarts -----------------------------------------------------------------------------------
 
     def save(self, now_s: float) -> None:
-        """Keep names and what they mean, so that a restart neither removes nor renames anything; at most every 5 s.
-
-        As one short text without a quote in it: the agent encodes all that is kept at every reading."""
+        """Keep names and what they mean, so that a restart neither removes nor renames anything; at most every 5 s."""
         if not self._dirty or now_s - self._saved_s < SAVE_S:
             return
         self._dirty, self._saved_s = False, now_s
-        kept = [Kept(one.id, one.preset, one.raw, one.title, one.day,
-                     [(key, entry.wanted, entry.prop) for key, entry in one.keys.items()])
-                for one in self._members.values()]
-        self._kept["nodes"] = base64.b64encode(zlib.compress(msgspec.json.encode(kept))).decode()
+        self._kept["nodes"] = packed(self._members.values())
 
     def _restore(self, now_s: float) -> None:
-        try:
-            found = msgspec.json.decode(zlib.decompress(base64.b64decode(self._kept.get("nodes") or "")),
-                                        type=list[Kept])
-        except (TypeError, ValueError, zlib.error, msgspec.MsgspecError):
-            return  # nothing yet, or of another version
-        for kept in found:
-            old = self._today is not None and kept.day is not None and self._today - kept.day > FORGET_DAYS
-            if old or self.series + 1 + len(kept.props) > MOST:
+        for member in unpacked(self._kept.get("nodes"), now_s):
+            old = self._today is not None and member.day is not None and self._today - member.day > FORGET_DAYS
+            if old or self.series + 1 + len(member.keys) > MOST:
                 self._dirty = True
                 continue
-            keys = {key: Entry(prop, wanted, True) for key, wanted, prop in kept.props}
-            self.series += 1 + len(keys)
-            member = Member(kept.preset, kept.raw, kept.id, kept.title, keys, now_s, day=kept.day)
-            self._members[member.preset, member.raw] = self._ids[kept.id] = member
+            self.series += 1 + len(member.keys)
+            self._members[member.preset, member.raw] = self._ids[member.id] = member
 
     def keep_only(self, presets: Iterable[str]) -> None:
         """Nodes of a preset that agent.toml no longer names are gone."""

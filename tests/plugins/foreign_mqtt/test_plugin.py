@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import socket
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Iterable
@@ -17,14 +20,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent import loader
 from agent.api import CommandRefused, ConfigError, Message, Node, Reading, mqtt_line
+from agent.discovery import DeviceInfo, discovery_payload, rules
+from agent.homie.tree import nodes_of, problems
 from agent.replay.engine import Replay
 from agent.replay.world import RawSource, ReplayIo, VirtualClock
 from agent.runner.logs import CappedLog
-from agent.testing.fakes import Lines
+from agent.settings import plugin_config
+from agent.testing.fakes import Lines, io_over
+from agent.testing.transcripts import cases, only_entry
+from agent.wire.messages import NodeDeclaration, PluginDeclaration
 from plugins.foreign_mqtt import captures, simulate
 from plugins.foreign_mqtt.config import MOST, BrokerConfig, ForeignMqttConfig, TasmotaConfig, Zigbee2mqttConfig
 from plugins.foreign_mqtt.plugin import PROPERTIES, ForeignMqtt
+from tests.waiting import until
 
 ALL = ForeignMqttConfig()
 BOTH = ForeignMqttConfig(tasmota=TasmotaConfig(), zigbee2mqtt=Zigbee2mqttConfig())
@@ -172,7 +182,7 @@ PAYLOADS = st.binary(max_size=30) | DOCS.map(lambda doc: json.dumps(doc).encode(
     [b"[" * 60_000, b'{"a":' * 9000, b"9" * 5000, b"x" * 100_000, b"ready", b"ON", b"NaN"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(TOPICS | st.text(max_size=10), PAYLOADS, st.booleans()), min_size=1, max_size=12))
 def test_B43_no_message_raises_and_every_reading_is_declared(messages: list[tuple[str, bytes, bool]]) -> None:
     config = msgspec.structs.replace(ALL, broker=BrokerConfig(host="x"))
@@ -184,7 +194,7 @@ def test_B43_no_message_raises_and_every_reading_is_declared(messages: list[tupl
     assert replay.whole and not [line for line in said if "bug" in line or "declared" in line or "an id is" in line]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=400) | st.lists(DOCS, max_size=5).map(lambda docs: b"\n".join(
     json.dumps({"topic": "zigbee2mqtt/a", "tst": doc, "payload": doc}).encode() for doc in docs)))
 def test_any_file_replays_without_a_crash(data: bytes) -> None:
@@ -278,8 +288,47 @@ def test_the_simulated_house_speaks_and_does_what_it_is_told(monkeypatch: pytest
         assert [one.message for one in answers if not one.ok] == [] and len(answers) == 4
 
 
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
+@pytest.mark.skipif(shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None,
+                    reason="mosquitto is not installed")
+def test_B56_the_private_broker_ends_with_a_killed_plugin() -> None:
+    code = ("import time; from plugins.foreign_mqtt.simulate import private_broker\n"
+            "with private_broker() as port: print(port, flush=True); time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+    assert process.stdout is not None
+    port = int(process.stdout.readline())
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    process.kill()
+    process.wait(5)
+
+    def gone() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    until("the broker is gone", gone, 10)
+
+
 def _command(node: str, prop: str, value: Any) -> Any:
     from agent.bus import Command
     from agent.runner.worker import boottime_us
 
     return Command(f"c-{node}", node, prop, value, boottime_us() + 20_000_000)
+
+
+@pytest.mark.parametrize("case", cases(loader.folder(ForeignMqtt)), ids=lambda case: case.name)
+def test_every_node_of_the_transcripts_can_be_announced(case: Path) -> None:
+    if (case / "error.txt").exists():
+        return
+    entry = only_entry(case)
+    config = plugin_config(entry, ForeignMqtt)
+    told: list[str] = []
+    with io_over(next(case.glob("wire.*")), Lines(), kind=ForeignMqtt, config=config) as io:
+        found = {one.id: one for one in ForeignMqtt(config).run(io) if isinstance(one, Node)}
+    assert found
+    for node in found.values():
+        shown = NodeDeclaration(f"x-{node.id}", node.title, node.properties)
+        declaration = PluginDeclaration("x", "x", "x", 1.0, (shown,))
+        told += [*problems(declaration), *rules.problems(declaration)]
+        components = discovery_payload(DeviceInfo(id="device"), nodes_of(declaration)[0], "install")["components"]
+        assert len(components) >= len(node.properties), (sorted(components), node)
+    assert told == []
