@@ -170,7 +170,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
             self._looked_s = now_s
             registry.day(_today(io))
             for member in registry.silent(self._limits, now_s):
-                io.log.warning("%s says nothing any more (last heard %.1f h ago): offline", member.raw,
+                io.log.warning("%.80r says nothing any more (last heard %.1f h ago): offline", member.raw,
                                (now_s - member.heard_s) / 3600)
                 yield Reading("online", False, node=member.id)
         if now_s - self._told_s < STATUS_S:

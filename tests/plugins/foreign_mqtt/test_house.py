@@ -130,6 +130,16 @@ def test_a_set_becomes_the_projects_command_and_its_state_the_answer(
     until("the target", lambda: world.value(node, f"{prop}/$target") in (value, wanted))
 
 
+def test_B43_garbage_is_one_line_and_the_node_goes_on(world: World) -> None:
+    for payload in (b"\xff\xfe", b"[" * 60_000, b"x" * 900_000, b'{"ENERGY": {"Power": NaN}}',
+                    b'{"ENERGY": {"Power": 1e999}}'):
+        world.theirs.client.publish("tele/plug/SENSOR", payload, qos=1).wait_for_publish(10)
+    until("one line", lambda: world.said("'tele/plug/SENSOR' says what cannot be read: not UTF-8 text"))
+    world.theirs.say("tele/plug/SENSOR", {"ENERGY": {"Power": 411}})
+    until("the next sample", lambda: world.value("near-plug", "active-power-w") == "411.0")
+    assert len([1 for topic, text in world.ours.heard if "$log/warn" in topic and "cannot be read" in text]) == 1
+
+
 def test_who_does_not_do_it_or_is_offline_refuses(world: World) -> None:
     say = world.theirs.say
     repeat(lambda: say("stat/mute/POWER", "OFF"), lambda: world.value("near-mute", "on") == "false")

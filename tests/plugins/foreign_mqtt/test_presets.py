@@ -10,7 +10,15 @@ import pytest
 from agent.discovery import rules
 from agent.homie.tree import problems
 from agent.wire.messages import NodeDeclaration, PluginDeclaration
-from plugins.foreign_mqtt.config import EsphomeConfig, HomieConfig, Map, TasmotaConfig, Zigbee2mqttConfig
+from plugins.foreign_mqtt.config import (
+    BrokerConfig,
+    EsphomeConfig,
+    ForeignMqttConfig,
+    HomieConfig,
+    Map,
+    TasmotaConfig,
+    Zigbee2mqttConfig,
+)
 from plugins.foreign_mqtt.custom import Custom
 from plugins.foreign_mqtt.esphome import Esphome
 from plugins.foreign_mqtt.findings import BadMessage, Known, Online, Preset, Seen, as_number, plain
@@ -227,6 +235,24 @@ def test_maps_find_their_place_and_command_in_their_scale() -> None:
     assert read(preset, "a/tank/c", {"x/y": [5, 90]}) == [] and read(preset, "a/tank/b/c", {"x/y": [5]}) == []
     assert values(read(preset, "n", "7")) == {"count": 7}
     assert read(preset, "n", "") == []
+
+
+@pytest.mark.parametrize("kind, wrong, said", [
+    (TasmotaConfig, {"full_topic": "%topic%/"}, "full_topic: "), (Zigbee2mqttConfig, {"base": "a/#"}, "base: "),
+    (EsphomeConfig, {"nodes": ("a/b",)}, "nodes: "), (EsphomeConfig, {"prefix": "+"}, "prefix: "),
+    (HomieConfig, {"devices": ("+",)}, "devices: "), (BrokerConfig, {"host": "x", "ca": "y"}, "tls: "),
+    (BrokerConfig, {"host": "x", "cert": "y", "tls": True}, "key: "),
+    (BrokerConfig, {"host": "x", "password_file": "y"}, "username: "),
+    (ForeignMqttConfig, {"homie": HomieConfig()}, "homie: "),
+    (ForeignMqttConfig, {"esphome": EsphomeConfig()}, "esphome: "),
+    (ForeignMqttConfig, {"tasmota": TasmotaConfig(full_topic="%topic%/%prefix%/")}, "tasmota: "),
+    (ForeignMqttConfig, {"maps": (Map(topic="+/x", property="x"),)}, "maps: "),
+    (ForeignMqttConfig, {"maps": (Map(topic="hutkeeper/1/+/records", property="x"),)}, "maps: ")])
+def test_a_setting_that_cannot_be_right_is_refused(kind: Any, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}"):
+        kind(**wrong)
+    if kind is ForeignMqttConfig:  # all of it is fine on another broker
+        kind(**wrong, broker=BrokerConfig(host="x"))
 
 
 @pytest.mark.parametrize("wrong, said", [
