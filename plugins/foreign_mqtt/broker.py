@@ -41,6 +41,7 @@ class BrokerSource:
         self._filters = filters
         self._cap_s = cap_s
         self._rng = rng or random.SystemRandom()
+        self._client = self._make()  # first: what it raises must leave no descriptor open
         self._inbox = Inbox()
         self._out: deque[tuple[str, bytes]] = deque(maxlen=100)
         self._wake, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -48,7 +49,6 @@ class BrokerSource:
         self._dropped = 0
         self._reason = ""
         self.connected = False
-        self._client = self._make()
         self._thread = threading.Thread(target=self._run, name=f"mqtt {config.where}", daemon=True)
         self._thread.start()
 
@@ -171,11 +171,12 @@ class BrokerSource:
                 topic, payload = self._out.popleft()
                 client.publish(topic, payload, qos=1)
             held = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # decrypted already: select cannot see it
-            ready, room, _ = select.select([sock, self._wake], [sock] if client.want_write() else [], [],
+            fd: int = sock.fileno()
+            ready, room, _ = select.select([fd, self._wake], [fd] if client.want_write() else [], [],
                                            0.0 if held else 1.0)
             if self._wake in ready:
                 os.read(self._wake, 4096)
-            if sock in ready or held:
+            if fd in ready or held:
                 client.loop_read()
             if room:
                 client.loop_write()

@@ -16,6 +16,13 @@ Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
+def _plain(key: str, *words: str) -> None:
+    """Raises ValueError where a word is no single level of a topic."""
+    for one in words:
+        if set(one) & set("/+#\0"):
+            raise ValueError(f"{key}: {one[:40]!r}: expected a name without / + and #")
+
+
 class TasmotaConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     full_topic: str = "%prefix%/%topic%/"
     """As set on the nodes (``FullTopic``)."""
@@ -30,6 +37,9 @@ class Zigbee2mqttConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     base: Name = "zigbee2mqtt"
     """``base_topic`` of its configuration."""
 
+    def __post_init__(self) -> None:
+        _plain("base", *self.base.split("/"))
+
 
 class EsphomeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nodes: tuple[Name, ...] = ()
@@ -39,11 +49,20 @@ class EsphomeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     discovery: str = "homeassistant"
     """``discovery_prefix``: tells the units; "" if the nodes do not announce themselves."""
 
+    def __post_init__(self) -> None:
+        _plain("nodes", *self.nodes)
+        _plain("prefix", *self.prefix.split("/"))
+        _plain("discovery", *self.discovery.split("/"))
+
 
 class HomieConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     devices: tuple[Name, ...] = ()
     """Ids of the devices; left out, all, which works on another broker only."""
     domain: Name = "homie"
+
+    def __post_init__(self) -> None:
+        _plain("devices", *self.devices)
+        _plain("domain", *self.domain.split("/"))
 
 
 class Map(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

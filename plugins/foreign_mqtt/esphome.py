@@ -64,8 +64,8 @@ class Esphome:
     def read(self, topic: str, payload: bytes) -> Iterator[Finding]:
         levels = topic.split("/")
         if levels[-1] == "config":
-            if len(levels) == 5 and levels[0] == self._config.discovery and payload:
-                yield from self._announced(levels[1], levels[2], as_object(payload))
+            if self._config.discovery and "/".join(levels[:-4]) == self._config.discovery and payload:
+                yield from self._announced(as_object(payload))
             return
         if levels[: len(self._prefix)] != self._prefix:
             return
@@ -87,8 +87,9 @@ class Esphome:
                 yield Seen(raw, key, truth(name, settable=True)[0], doc["state"] == "ON")
             if "brightness" in doc:
                 number, quality = as_number(doc["brightness"])
-                made = _dimmer(name)
-                yield Seen(raw, key + "/brightness", made.prop, None if number is None else made.ours(number), quality)
+                dimmer = _dimmer(name)
+                yield Seen(raw, key + "/brightness", dimmer.prop, None if number is None else dimmer.ours(number),
+                           quality)
             return
         found = self._property(raw, component, name)
         if found is None:
@@ -144,7 +145,7 @@ class Esphome:
 
     # --- announcements ----------------------------------------------------------------------------------------
 
-    def _announced(self, kind: str, raw: str, doc: dict[str, Any]) -> Iterator[Finding]:
+    def _announced(self, doc: dict[str, Any]) -> Iterator[Finding]:
         """What a node tells Home Assistant about one component; it uses the short keys."""
         short = {"unit_of_meas": "unit_of_measurement", "dev_cla": "device_class", "stat_cla": "state_class",
                  "stat_t": "state_topic", "cmd_t": "command_topic", "ops": "options"}

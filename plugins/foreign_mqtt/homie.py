@@ -119,7 +119,8 @@ class Homie:
 
 def _property(name: str, one: dict[str, Any]) -> Measure | None:
     """A property by its attributes; None where it is not as the convention says."""
-    kind, unit, form = one.get("datatype"), one.get("unit"), one.get("format")
+    kind: Any = one.get("datatype")
+    unit, form = one.get("unit"), one.get("format")
     if kind == "color":
         kind = "string"
     if kind not in get_args(Datatype):
@@ -128,7 +129,8 @@ def _property(name: str, one: dict[str, Any]) -> Measure | None:
     settable, event = one.get("settable") is True, one.get("retained") is False
     unit = unit if isinstance(unit, str) and len(unit) < 20 and unit != "#" else ""
     form = form if isinstance(form, str) else ""
-    title = one.get("name") if isinstance(one.get("name"), str) else ""
+    said = one.get("name")
+    title = said if isinstance(said, str) else ""
     made = measure(name, unit) if datatype in ("float", "integer") else None
     prop = made.prop if made is not None else Property(name=named(word(name) or "value", None), datatype=datatype)
     prop = changed(prop, datatype=datatype if made is None or made.factor == 1 else "float", title=title[:100],

@@ -21,8 +21,9 @@ from agent.api import (
     mqtt_message,
 )
 
-from .config import MOST, EsphomeConfig, ForeignMqttConfig, HomieConfig, TasmotaConfig, Zigbee2mqttConfig
-from .findings import BadMessage, Finding, Preset
+from .config import MOST, ForeignMqttConfig
+from .findings import BadMessage, Finding
+from .presets import matching, presets
 from .registry import DAY_US, Registry
 
 READ_S = 0.5
@@ -56,7 +57,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
 
     def __init__(self, config: ForeignMqttConfig) -> None:
         super().__init__(config)
-        self._presets = _presets(config)
+        self._presets = presets(config)
         self._limits = {one.name: config.silent_after_s or one.silent_after_s for one in self._presets}
         self._stream: MessageStream | None = None
         self._registry: Registry | None = None
@@ -85,6 +86,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
                 while self._pending:
                     yield self._pending.popleft()
                 yield from self._look(io)
+            registry.save(float("inf"))  # asked to end: the agent keeps what is so now
         finally:
             stream, self._stream = self._stream, None
             stream.close()
@@ -117,7 +119,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
             return
         for preset in self._presets:
             if len(message.data) > preset.limit(message.topic):
-                if any(True for _ in _matching(preset, message.topic, self.config.broker is not None)):
+                if any(True for _ in matching(preset, message.topic, self.config.broker is not None)):
                     self._bad_message(io, message, f"{len(message.data)} bytes")
                 continue
             found: list[Finding] = []
@@ -163,11 +165,12 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
     def _look(self, io: Io) -> Iterator[Yielded]:
         now_s, registry = _now_s(io), self._registry
         assert registry is not None
+        registry.save(now_s)
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s
             registry.day(_today(io))
             for member in registry.silent(self._limits, now_s):
-                io.log.warning("%s says nothing any more (last heard %.1f h ago): offline", member.raw,
+                io.log.warning("%.80r says nothing any more (last heard %.1f h ago): offline", member.raw,
                                (now_s - member.heard_s) / 3600)
                 yield Reading("online", False, node=member.id)
         if now_s - self._told_s < STATUS_S:
@@ -240,45 +243,6 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
         from .simulate import simulated
 
         return simulated(config, seed)
-
-
-def _presets(config: ForeignMqttConfig) -> list[Preset]:
-    """Only what is named is loaded; nothing named: everything by its default topics."""
-    every, made = config.nothing_named, []
-    if config.tasmota is not None or every:
-        from .tasmota import Tasmota
-
-        made.append(Tasmota(config.tasmota or TasmotaConfig()))
-    if config.zigbee2mqtt is not None or every:
-        from .zigbee2mqtt import Zigbee2mqtt
-
-        made.append(Zigbee2mqtt(config.zigbee2mqtt or Zigbee2mqttConfig()))
-    if config.esphome is not None or every:
-        from .esphome import Esphome
-
-        made.append(Esphome(config.esphome or EsphomeConfig()))
-    if config.homie is not None or every:
-        from .homie import Homie
-
-        made.append(Homie(config.homie or HomieConfig()))
-    if config.maps:
-        from .custom import Custom
-
-        made.append(Custom(config.maps))
-    return made
-
-
-def _matching(preset: Preset, topic: str, own_broker: bool) -> Iterator[str]:
-    """The preset's filters that fit a topic."""
-    levels = topic.split("/")
-    for one in preset.filters(own_broker):
-        parts = one.split("/")
-        if parts[-1] == "#":
-            parts, short = parts[:-1], levels[: len(parts) - 1]
-        else:
-            short = levels
-        if len(parts) == len(short) and all(part in ("+", level) for part, level in zip(parts, short, strict=True)):
-            yield one
 
 
 def _reached(prop: Property, wanted: Value, said: Value) -> bool:

@@ -27,11 +27,11 @@ class Quantity(NamedTuple):
     diagnostic: bool = False
 
 
-_TEMPERATURE = ("°C", "temperature", "measurement", -55.0, 150.0)
+LOWEST_C, HIGHEST_C = -55.0, 150.0
 #: Word (as sanitised) -> what we make of it. Ranges are those of the sensors, so that what lies is seen (B43).
 QUANTITIES: dict[str, Quantity] = {
-    "temperature": Quantity("temperature_c", *_TEMPERATURE),
-    "dew_point": Quantity("dew_point_c", *_TEMPERATURE),
+    "temperature": Quantity("temperature_c", "°C", "temperature", "measurement", LOWEST_C, HIGHEST_C),
+    "dew_point": Quantity("dew_point_c", "°C", "temperature", "measurement", LOWEST_C, HIGHEST_C),
     "humidity": Quantity("humidity_pct", "%", "humidity", "measurement", 0, 100),
     "soil_moisture": Quantity("soil_moisture_pct", "%", "moisture", "measurement", 0, 100),
     "pressure": Quantity("pressure_hpa", "hPa", "atmospheric_pressure", "measurement", 300, 1200),
@@ -136,10 +136,10 @@ def measure(name: str, unit: str | None = None, max_age_s: float = LASTING_S) ->
     found = QUANTITIES.get(base)
     prefix = ""
     if found is None:
-        ends = [known for known in QUANTITIES if base.endswith("_" + known)]
-        if ends:
-            longest = max(ends, key=len)
-            prefix, found = base[: -len(longest)], QUANTITIES[longest]
+        at = base.find("_")
+        while at >= 0 and found is None:  # the longest end of the name that is a quantity
+            prefix, found = base[: at + 1], QUANTITIES.get(base[at + 1 :])
+            at = base.find("_", at + 1)
     if unit is None and found is not None:
         unit = found.unit or ""
     factor, offset = 1.0, 0.0

@@ -12,68 +12,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from agent.api import Node, Property, Reading, Yielded
 
 from .config import MOST
 from .findings import Finding, Known, Online, Seen
-from .quantities import LASTING_S, MAX_NAME
+from .members import Entry, Member, packed, unpacked
+from .quantities import MAX_NAME
 
-ONLINE = Property(name="online", datatype="boolean", options=("offline", "online"), device_class="connectivity",
-                  diagnostic=True, max_age_s=LASTING_S)
 FORGET_DAYS = 30
 """A node that nobody heard for so long is not restored at a start."""
 MAX_ID = 63
 NEAR = 5.0
 """How far a believed value may be from what a failing sensor says, in the property's unit (B43)."""
+SAVE_S = 5.0
 DAY_US = 86_400_000_000
-
-
-class Entry(Struct):
-    """One property of a node."""
-
-    prop: Property
-    wanted: str
-    """The name that it would have had."""
-    restored: bool = False
-    last: float | None = None
-    """The last number that was believed."""
-    told_s: float = -math.inf
-
-
-class Member(Struct):
-    """One foreign node. ``keys``: where the project has the value -> entry."""
-
-    preset: str
-    raw: str
-    id: str
-    title: str
-    keys: dict[str, Entry]
-    heard_s: float
-    online: bool | None = None
-    told_by_project: bool = False
-    """The project says itself who is online."""
-    silent: bool = False
-    """It is offline because it said nothing, whatever the project says."""
-    day: int | None = None
-
-    @property
-    def names(self) -> dict[str, str]:
-        return {entry.prop.name: key for key, entry in self.keys.items()}
-
-    def node(self) -> Node:
-        return Node(id=self.id, title=self.title, properties=(ONLINE, *(entry.prop for entry in self.keys.values())))
-
-
-class Kept(Struct):
-    preset: str
-    raw: str
-    title: str
-    day: int | None
-    """Days since 1970 when it was last heard, if that was known."""
-    props: list[tuple[str, str, Property]]
-    """(key, wanted name, property)"""
 
 
 class Registry:
@@ -93,6 +46,8 @@ class Registry:
         """Values that were no values."""
         self.last_bad = ""
         self._today = today
+        self._dirty = False
+        self._saved_s = -math.inf
         self._restore(now_s)
 
     # --- what is known ----------------------------------------------------------------------------------------
@@ -127,8 +82,7 @@ class Registry:
                 self._known(preset, finding, grown, now_s)
             else:
                 readings += self._seen(preset, finding, grown, retained, now_s, t_us)
-        for member in grown.values():
-            self._keep(member)
+        self._dirty = self._dirty or bool(grown)
         return [*(member.node() for member in grown.values()), *readings]
 
     def _known(self, preset: str, known: Known, grown: dict[str, Member], now_s: float) -> None:
@@ -276,29 +230,21 @@ class Registry:
 
     # --- kept over restarts -----------------------------------------------------------------------------------
 
-    def _keep(self, member: Member) -> None:
-        """Names and what they mean, so that a restart neither removes nor renames anything."""
-        kept = Kept(member.preset, member.raw, member.title, member.day,
-                    [(key, entry.wanted, entry.prop) for key, entry in member.keys.items()])
-        # One text a node: the agent compares all that is kept at every reading, and texts are cheap to go through.
-        self._kept.setdefault("nodes", {})[member.id] = msgspec.json.encode(kept).decode()
+    def save(self, now_s: float) -> None:
+        """Keep names and what they mean, so that a restart neither removes nor renames anything; at most every 5 s."""
+        if not self._dirty or now_s - self._saved_s < SAVE_S:
+            return
+        self._dirty, self._saved_s = False, now_s
+        self._kept["nodes"] = packed(self._members.values())
 
     def _restore(self, now_s: float) -> None:
-        nodes = self._kept.get("nodes")
-        for node_id, one in list(nodes.items()) if isinstance(nodes, dict) else []:
-            try:
-                kept = msgspec.json.decode(one, type=Kept)
-            except (TypeError, ValueError, msgspec.MsgspecError):
-                kept = None  # of another version
-            old = kept is None or (
-                self._today is not None and kept.day is not None and self._today - kept.day > FORGET_DAYS)
-            if kept is None or old or self.series + 1 + len(kept.props) > MOST:
-                del nodes[node_id]
+        for member in unpacked(self._kept.get("nodes"), now_s):
+            old = self._today is not None and member.day is not None and self._today - member.day > FORGET_DAYS
+            if old or self.series + 1 + len(member.keys) > MOST:
+                self._dirty = True
                 continue
-            keys = {key: Entry(prop, wanted, True) for key, wanted, prop in kept.props}
-            self.series += 1 + len(keys)
-            member = Member(kept.preset, kept.raw, node_id, kept.title, keys, now_s, day=kept.day)
-            self._members[member.preset, member.raw] = self._ids[node_id] = member
+            self.series += 1 + len(member.keys)
+            self._members[member.preset, member.raw] = self._ids[member.id] = member
 
     def keep_only(self, presets: Iterable[str]) -> None:
         """Nodes of a preset that agent.toml no longer names are gone."""
@@ -306,8 +252,8 @@ class Registry:
         for at, member in list(self._members.items()):
             if member.preset not in allowed:
                 del self._members[at], self._ids[member.id]
-                self._kept.get("nodes", {}).pop(member.id, None)
                 self.series -= 1 + len(member.keys)
+                self._dirty = True
 
 
 def _same(entry: Entry, prop: Property) -> bool:

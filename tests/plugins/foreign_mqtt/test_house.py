@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -111,10 +110,6 @@ def test_each_project_is_read_with_our_names_and_units(world: World) -> None:
     until("Zigbee2MQTT", lambda: world.value("near-living-room", "temperature-c") == "21.7")
     until("ESPHome", lambda: world.value("near-boiler", "flow-temperature-c") == "48.2")
     until("Homie", lambda: world.value("near-well-pump", "active-power-w") == "712.5")
-    config = until("the announcement", lambda: world.ours.values.get(
-        "homeassistant/device/attic/near-plug/config"))
-    power = [one for one in json.loads(config)["components"].values() if one.get("unit_of_measurement") == "W"]
-    assert power[0]["device_class"] == "power" and power[0]["state_class"] == "measurement"
 
 
 @pytest.mark.parametrize("first, node, prop, value, topic, payload", [
@@ -135,6 +130,16 @@ def test_a_set_becomes_the_projects_command_and_its_state_the_answer(
     until("the target", lambda: world.value(node, f"{prop}/$target") in (value, wanted))
 
 
+def test_B43_garbage_is_one_line_and_the_node_goes_on(world: World) -> None:
+    for payload in (b"\xff\xfe", b"[" * 60_000, b"x" * 900_000, b'{"ENERGY": {"Power": NaN}}',
+                    b'{"ENERGY": {"Power": 1e999}}'):
+        world.theirs.client.publish("tele/plug/SENSOR", payload, qos=1).wait_for_publish(10)
+    until("one line", lambda: world.said("'tele/plug/SENSOR' says what cannot be read: not UTF-8 text"))
+    world.theirs.say("tele/plug/SENSOR", {"ENERGY": {"Power": 411}})
+    until("the next sample", lambda: world.value("near-plug", "active-power-w") == "411.0")
+    assert len([1 for topic, text in world.ours.heard if "$log/warn" in topic and "cannot be read" in text]) == 1
+
+
 def test_who_does_not_do_it_or_is_offline_refuses(world: World) -> None:
     say = world.theirs.say
     repeat(lambda: say("stat/mute/POWER", "OFF"), lambda: world.value("near-mute", "on") == "false")
@@ -147,6 +152,13 @@ def test_who_does_not_do_it_or_is_offline_refuses(world: World) -> None:
     world.set("near-mute", "on", "true")
     until("refused at once", lambda: world.said("mute is offline, nothing was sent"), 15)
     assert ("cmnd/mute/POWER", "ON") not in world.theirs.heard[sent:]
+
+
+def test_nodes_are_announced_to_home_assistant(world: World) -> None:
+    config = until("the announcement", lambda: world.ours.values.get(
+        "homeassistant/device/attic/near-plug/config"))
+    power = [one for one in json.loads(config)["components"].values() if one.get("unit_of_measurement") == "W"]
+    assert power[0]["device_class"] == "power" and power[0]["state_class"] == "measurement"
 
 
 def test_B06_another_broker_killed_and_back(world: World) -> None:
@@ -195,13 +207,3 @@ def test_nodes_and_their_names_are_still_there_after_a_restart_of_the_plugin(wor
            lambda: world.value("near-plug", "active-power-w") == "34.0", 45)
     gone = [topic for topic, payload in world.ours.heard[seen:] if not payload and "/near" in topic]
     assert gone == []  # nothing was taken back in between
-
-
-def test_the_config_is_the_documented_one(tmp_path: Path) -> None:
-    from agent.settings import load, plugin_config
-    from plugins.foreign_mqtt.plugin import ForeignMqtt
-
-    path = tmp_path / "agent.toml"
-    path.write_text('[device]\nid = "x"\n' + PLUGINS.format(port=1883))
-    for entry in load(path).plugins.values():
-        ForeignMqtt(plugin_config(entry, ForeignMqtt))
