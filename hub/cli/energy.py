@@ -57,5 +57,7 @@ def energy(config: Path | None, as_json: bool, device: str | None, node: str | N
     table(("start", "used kWh", "fed in kWh", f"cost {bill.currency}", f"standby {bill.standby_unit}"), (
         (row.start if row is not bill.total else "total", text(row.import_kwh), text(row.export_kwh), text(row.cost),
          text(row.standby, 0)) for row in (*bill.rows, bill.total)))
+    if bill.priced_from:
+        click.echo(f"no price before {bill.priced_from}: those days, and the sum, have no cost", err=True)
     if bill.unpriced:
         click.echo(f"no price for {', '.join(bill.unpriced)}: add it to [energy] in hub.toml", err=True)

@@ -1,8 +1,8 @@
 """kWh, cost and standby of one meter by day or month. Pure: series and hours in, rows out.
 
 Registers: a meter with a counter for each tariff (``active_energy_import_peak_kwh``) is billed by those, one with a
-total alone by the total (register ``total``). Standby is the mean power of the quietest hour: what runs when nobody
-does anything. A price that is missing makes the cost unknown (None), never zero.
+total alone by the total (register ``total``). Standby is the mean power of the quietest hour, over several days
+the middle one of them: what runs when nobody does anything. A price that is missing makes the cost unknown (None), never zero.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class Bill(Struct, frozen=True, kw_only=True):
     total: Row
     unpriced: list[str]
     """Registers that counted on a day without a price for them."""
+    priced_from: date | None
+    """The first tariff's day where the range begins before it: those days have no cost."""
+    start: date
+    end: date
+    """The days asked for, [start, end)."""
 
 
 class Meter(Struct, frozen=True):
@@ -67,6 +72,11 @@ class Meter(Struct, frozen=True):
     total: SeriesRow | None
     exports: list[SeriesRow]
     power: SeriesRow | None
+
+
+def counts_energy(name: str) -> bool:
+    """Whether a property's name is one that :func:`meter_of` takes."""
+    return _IMPORT.match(name) is not None or _EXPORT.match(name) is not None
 
 
 def meter_of(series: Iterable[SeriesRow]) -> Meter | None:
@@ -80,7 +90,7 @@ def meter_of(series: Iterable[SeriesRow]) -> Meter | None:
         elif (found := _EXPORT.match(name)) is not None:
             exports[found[1] or TOTAL] = row
     if not imports and not exports:
-        return None
+        return None  # also where only a grid tariff (d1 to d4) is counted
     total = imports.pop(TOTAL, None)
     if not imports and total is not None:
         imports = {TOTAL: total}
@@ -120,11 +130,15 @@ def bill(device: str, node: str, meter: Meter, energy: Energy, start: date, end:
         for day, grown in hours(growth, row):
             day.export = (day.export or 0.0) + grown
     if meter.power is not None:
-        for day, mean in hours(means, meter.power):
-            day.powers.append(mean)
+        # an hour that fed in shows what the sun left over, not what the house takes
+        fed = {hour.t_us for row in meter.exports for hour in growth(row.id, *span) if hour.value > 0}
+        for hour in means(meter.power.id, *span):
+            if hour.t_us not in fed:
+                days.setdefault(energy.day_of(hour.t_us), _Day()).powers.append(hour.value)
     tariffs = energy.tariffs_of(device, node)
     unpriced: set[str] = set()
     rows = [_row(at, day, in_force(tariffs, at), unpriced) for at, day in sorted(days.items())]
+    first = tariffs[0].since if tariffs else None
     total = _sum(start, rows)
     if per == "month":
         months: dict[date, list[Row]] = {}
@@ -133,10 +147,13 @@ def bill(device: str, node: str, meter: Meter, energy: Energy, start: date, end:
         rows = [_sum(at, some) for at, some in sorted(months.items())]
     unit = (meter.power.unit if meter.power is not None else None) or "W"
     return Bill(device=device, node=node, currency=energy.currency, per=per, standby_unit=unit, rows=rows, total=total,
-                unpriced=sorted(unpriced))
+                unpriced=sorted(unpriced), priced_from=first if first is not None and first > start else None,
+                start=start, end=end)
 
 
 def _row(at: date, day: _Day, tariff: Tariff | None, unpriced: set[str]) -> Row:
+    if not day.registers and day.total is not None:
+        day.registers = {TOTAL: day.total}  # a contract without tariffs, on this day
     counted = sum(day.registers.values()) if day.registers else None
     imported = day.total if day.total is not None else counted
     import_cost = export_credit = standing = cost = None
@@ -144,7 +161,7 @@ def _row(at: date, day: _Day, tariff: Tariff | None, unpriced: set[str]) -> Row:
         prices = {register: tariff.import_price(register) for register in day.registers}
         missing = {register for register, price in prices.items() if price is None and day.registers[register] > 0}
         unpriced |= missing
-        if not missing:
+        if not missing and counted is not None:
             import_cost = sum(kwh * (prices[register] or 0.0) for register, kwh in day.registers.items())
         export_credit = None if day.export is None else day.export * tariff.export_per_kwh
         standing = tariff.standing_per_day

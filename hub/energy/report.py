@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, timedelta
 
 from hub.energy.bill import Bill, Per, bill, meter_of
 from hub.energy.prices import Energy
-from hub.store.hours import Hour
-from hub.store.reader import Reader
-from hub.store.rollup import HOUR_US
+from hub.store.hours import Hour, Step
+from hub.store.reader import Reader, Sample
+from hub.store.upkeep import COUNTER_EVENT
 
 MAX_DAYS = 3700
-COUNTER_EVENT = "counter_event"
 
 
 class NoMeter(LookupError):
@@ -33,13 +32,17 @@ def report(reader: Reader, energy: Energy, device: str, node: str, start: date, 
         raise NoMeter(f"{device}/{node} has no energy counter yet (active_energy_import_kwh)")
     names = {row.id: row.property for row in series}
     events = next((row.id for row in series if row.property == COUNTER_EVENT), None)
-    span = energy.begin_us(start), energy.begin_us(end)
-    steps: dict[str, dict[int, float]] = {}
-    for sample in reader.samples(events, *span) if events is not None else ():
-        _note(steps, sample.value, sample.t_us)
+    steps: dict[str, list[Step]] = {}
+    try:
+        energy.begin_us(start - timedelta(days=1)), energy.begin_us(end + timedelta(days=1))
+    except (ValueError, OverflowError):
+        raise BadDays(f"{start} to {end}: beyond the calendar") from None
+    if events is not None:
+        for sample in _all(reader, events):
+            _note(steps, sample)
 
     def growth(series_id: int, start_us: int, end_us: int) -> list[Hour]:
-        return _without(steps.get(names[series_id], {}), reader.growth(series_id, start_us, end_us))
+        return reader.growth(series_id, start_us, end_us, steps.get(names[series_id], ()))
 
     return bill(device, node, meter, energy, start, end, per, growth, reader.means)
 
@@ -52,15 +55,18 @@ def meters(reader: Reader, device: str | None) -> list[tuple[str, str]]:
     return [key for key, rows in sorted(nodes.items()) if meter_of(rows) is not None]  # type: ignore[arg-type]
 
 
-def _note(steps: dict[str, dict[int, float]], event: object, t_us: int) -> None:
-    """A manual reading sets the counter: that step was not consumed."""
+def _all(reader: Reader, series_id: int) -> Iterator[Sample]:
+    """Of a series that has few: what somebody set before the range matters too, where the meter was silent since."""
+    start_us = 0
+    while page := reader.samples(series_id, start_us, 1 << 62):
+        yield from page
+        start_us = page[-1].t_us + 1
+
+
+def _note(steps: dict[str, list[Step]], sample: Sample) -> None:
+    """A manual reading sets the counter."""
+    event = sample.value
     if isinstance(event, dict) and event.get("kind") == "reconciled":
         name, step = event.get("property"), event.get("difference")
-        if isinstance(name, str) and isinstance(step, int | float) and step > 0:
-            hour = t_us - t_us % HOUR_US
-            of = steps.setdefault(name, {})
-            of[hour] = of.get(hour, 0.0) + step
-
-
-def _without(steps: dict[int, float], hours: Iterable[Hour]) -> list[Hour]:
-    return [hour._replace(value=max(0.0, hour.value - steps.get(hour.t_us, 0.0))) for hour in hours]
+        if isinstance(name, str) and isinstance(step, int | float):
+            steps.setdefault(name, []).append((sample.t_us, step))

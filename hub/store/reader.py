@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -224,10 +224,10 @@ class Reader:
         with self.snapshot() as db:
             return charts.chart(db, series_id, start_us, end_us, max_points)
 
-    def growth(self, series_id: int, start_us: int, end_us: int) -> list[Hour]:
+    def growth(self, series_id: int, start_us: int, end_us: int, steps: Sequence[hours.Step] = ()) -> list[Hour]:
         """What a counter grew by, hour by hour; see :mod:`hub.store.hours`."""
         with self.snapshot() as db:
-            return hours.growth(db, series_id, start_us, end_us)
+            return hours.growth(db, series_id, start_us, end_us, steps)
 
     def means(self, series_id: int, start_us: int, end_us: int) -> list[Hour]:
         with self.snapshot() as db:

@@ -29,6 +29,10 @@ KEEP_BATCH_KEYS = 10_000
 RETENTION_EVERY_US = 3_600_000_000
 
 
+COUNTER_EVENT = "counter_event"
+"""The property of a node in which its counters tell resets, swaps and manual readings (agent.runner.intake)."""
+
+
 class Days(NamedTuple):
     """How long each level is kept; 0: for ever."""
 
@@ -54,7 +58,11 @@ class RetentionRule(Protocol):
 
 
 def days_of(name: str, default: Days, rules: Sequence[RetentionRule]) -> Days:
-    """Of the series ``<device>/<node>/<property>``: the first rule that fits, laid over the default."""
+    """Of the series ``<device>/<node>/<property>``: the first rule that fits, laid over the default.
+
+    What happened to counters is kept for ever unless a rule names it: the roll-ups cannot be read rightly without."""
+    if name.endswith(f"/{COUNTER_EVENT}"):
+        default = Days(0, *default[1:])
     for rule in rules:
         if fnmatchcase(name, rule.match):
             own = (rule.raw_days, rule.minute_days, rule.hour_days, rule.day_days)

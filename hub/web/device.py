@@ -8,6 +8,7 @@ from flask import Blueprint, Response, abort, g, jsonify, redirect, render_templ
 from msgspec import Struct
 from werkzeug.wrappers import Response as BaseResponse
 
+from hub.energy.bill import counts_energy
 from hub.live import LiveDevice, NodeInfo, NotConnected
 from hub.store.errors import StoreError
 from hub.store.reader import LedgerRow, SeriesRow
@@ -74,8 +75,7 @@ def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
         values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
                             target if target != raw else ""))
     old = of.state in ("lost", "disconnected", "ahead") or bool(told and (told.silent or told.ahead))
-    counts = any(prop.id.startswith(("active-energy-import-", "active-energy-export-")) and (node.id, prop.id) in series
-                 for prop in node.properties.values())
+    counts = any(counts_energy(row.property) for (of_node, _), row in series.items() if of_node == node.id)
     return NodeView(told, node.id, node.name, tuple(values), old, counts)
 
 
