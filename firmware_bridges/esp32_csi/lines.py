@@ -49,11 +49,11 @@ _ALIASES = {
     "seq": "id", "sequence": "id", "cwb": "bandwidth", "channel_primary": "channel", "csi_data": "data",
     "channel_secondary": "secondary_channel", "first_word_invalid": "first_word", "noise": "noise_floor",
 }
-_AFTER = re.compile(rb'"?(?:,[ -Z^-~]{0,80})?\s*\Z')
-"""Behind the values; recorders add a column with their own time."""
+_AFTER = re.compile(rb'"?[ -Z^-~\t]{0,120}\Z')
+"""Behind the values, which are whole by then: a recorder's column with its own time, a log message that cut in."""
 _NUMBERS = b"0123456789abcdefABCDEF-:, []\"."
 _ints = msgspec.json.Decoder(list[int])
-_floats = msgspec.json.Decoder(list[float])
+_POLAR_VALUE = re.compile(rb"-?\d{1,3}\.\d{3}").fullmatch
 
 
 class BadLine(Struct, frozen=True):
@@ -233,12 +233,12 @@ def _polar(line: bytes) -> Event:
     listed, closing, after = rest.partition(b"]")
     if not closing or after.strip(b'"} \t\r'):
         return BadLine("the polar frame has no end", _start(line))
-    try:
-        numbers = _floats.decode(b"[" + listed + b"]")
-    except (msgspec.DecodeError, ValueError):
-        return BadLine("a value of the polar frame is no number", _start(line))
-    if len(numbers) != 2 * POLAR_COUNT:
-        return BadLine(f"{len(numbers)} values in a polar frame of {2 * POLAR_COUNT}", _start(line))
+    if listed.count(b",") != 2 * POLAR_COUNT - 1:
+        return BadLine(f"{listed.count(b',') + 1} values in a polar frame of {2 * POLAR_COUNT}", _start(line))
+    texts = [text.strip() for text in listed.split(b",")]
+    if not all(map(_POLAR_VALUE, texts)):
+        return BadLine("a value of the polar frame has not three decimals", _start(line))
+    numbers = [float(text) for text in texts]
     magnitudes, phases = numbers[:POLAR_COUNT], numbers[POLAR_COUNT:]
     if not (min(magnitudes) >= 0 and max(magnitudes) <= POLAR_MAGNITUDE
             and max(phases) <= POLAR_PHASE and min(phases) >= -POLAR_PHASE):

@@ -11,5 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
-__all__ = ["Array", "np"]
+__all__ = ["Array", "Mask", "np"]

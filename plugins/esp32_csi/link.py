@@ -37,7 +37,8 @@ class Link:
         self.frozen = False
         self.absent = False
         self.restarts = 0
-        self.peer = ""
+        self.peer: str | None = None
+        """Address of the receiver; None before the first row."""
         self.heard_s = 0.0
         self._interval_s = interval_s
         self._hold_s = hold_s
@@ -188,8 +189,6 @@ class Link:
             self.detector.gap()
             yield from self._lost()
             yield self._reading("rate_hz", 0.0, t_s)
-        elif t_s >= self._due_s + absent_s:
-            yield from self._report(t_s)
 
     def _lost(self) -> Iterator[Reading]:
         self._told, self._score, self._moved_s = None, None, float("-inf")
@@ -233,13 +232,13 @@ class Link:
     def kept(self) -> dict[str, Any] | None:
         """What was taught, and for which channel; None: nothing."""
         floor = self.detector.quiet.floor
-        if floor is None or self._place is None:
+        if floor <= 0.0 or self._place is None:
             return None
-        return {"coherence": floor[0], "turbulence": floor[1], "channel": self._place[0]}
+        return {"turbulence": floor, "channel": self._place[0]}
 
     def restore(self, kept: Any, row: CsiRow) -> None:
         """Take a :meth:`kept` of an earlier run, if it is of the channel of ``row``."""
         if isinstance(kept, dict) and kept.get("channel") == row.channel:
-            both = kept.get("coherence"), kept.get("turbulence")
-            if all(isinstance(value, float) and 0 < value < 10 for value in both):
-                self.detector.quiet.floor = both  # type: ignore[assignment]
+            floor = kept.get("turbulence")
+            if isinstance(floor, float) and 0 < floor < 10:
+                self.detector.quiet.remember(floor)

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from .arrays import Array, np
+from .arrays import Array, Mask, np
 
-LAG_RATE_HZ = 65.0
+LAG_RATE_HZ = 75.0
 RATE_SLACK = 0.08
 """So far from ``LAG_RATE_HZ`` the kind of judgement changes: a link at its edge must not forget every minute."""
 MIN_ROWS = 8
@@ -47,6 +47,8 @@ class Tuning(Struct, frozen=True, kw_only=True):
     """Turbulence is motion above this many times the quiet room's."""
     factor_slow: float = 2.0
     """The same for spread alone, at a low packet rate."""
+    factor_taught: float = 1.3
+    """Above the strongest that somebody taught as quiet; a choice, not set by data."""
     release: float = 0.95
     """Motion ends below this score."""
     quiet_needed: int = 16
@@ -63,13 +65,14 @@ class Figures(NamedTuple):
     spread: float
 
 
-def usable(amplitudes: Array) -> Array:
+def usable(amplitudes: Array) -> Mask:
     """Boolean mask of the sub-carriers worth looking at: amplitudes (rows, sub-carriers)."""
     middle = np.median(amplitudes, axis=0)
-    live = middle > 0
+    live: Mask = middle > 0
     if not live.any():
         return live
-    return middle > WEAK * np.median(middle[live])
+    strong: Mask = middle > WEAK * np.median(middle[live])
+    return strong
 
 
 def pulled_in(values: Array, limit: float) -> Array:
@@ -104,19 +107,19 @@ class Quiet:
         self.coherence = tuning.coherence_first
         self.turbulence = 0.0
         """Thresholds; 0.0 while nothing is known."""
-        self.floor: tuple[float, float] | None = None
-        """Thresholds that somebody taught: what is learned later goes no lower."""
+        self.floor = 0.0
+        """Turbulence that somebody taught as quiet: what is learned goes no lower."""
 
     @property
     def known(self) -> bool:
         return self.turbulence > 0.0
 
     def learn(self, seen: Figures, slow: bool) -> None:
-        """``slow``: the rate is too low for coherence, so everything is taken in and the quietest fifth counts."""
+        """``slow``: the rate is too low for coherence, so everything is taken in and the quietest tenth counts."""
         if slow != self._slow:
             self._seen.clear()
             self._slow, self.turbulence = slow, 0.0
-        if not slow and seen.coherence >= self.coherence:
+        if not slow and seen.coherence >= min(self.coherence, self._tuning.coherence_first):
             return
         self._seen.append(seen)
         self._since += 1
@@ -129,24 +132,25 @@ class Quiet:
         tuning = self._tuning
         seen = np.array(self._seen, dtype=np.float64)
         if self._slow:
-            self.turbulence = max(float(np.quantile(seen[:, 2], 0.2)) * tuning.factor_slow, EPS)
+            self.turbulence = max(float(np.quantile(seen[:, 2], 0.1)) * tuning.factor_slow, self.floor, EPS)
             return
         self.coherence = min(tuning.coherence_high, max(
             tuning.coherence_low, float(np.quantile(seen[:, 0], 0.95)) + tuning.coherence_margin))
-        self.turbulence = max(float(np.quantile(seen[:, 1], 0.5)) * tuning.factor, EPS)
-        if self.floor is not None:
-            self.coherence = max(self.coherence, self.floor[0])
-            self.turbulence = max(self.turbulence, self.floor[1])
+        self.turbulence = max(float(np.quantile(seen[:, 1], 0.5)) * tuning.factor, self.floor, EPS)
 
     def taught(self, windows: list[Figures], slow: bool) -> None:
         """Somebody says that these windows were quiet, whatever they look like (a fan that turns all day)."""
         self._slow = slow
         self._seen.clear()
-        self._seen.extend(windows)
-        if not slow:
-            top = np.quantile(np.array(windows, dtype=np.float64), 0.95, axis=0)
-            self.floor = (min(0.97, float(top[0]) + 0.05), float(top[1]) * 1.2)
-        self.settle()
+        strengths = [window.spread if slow else window.turbulence for window in windows]
+        self.remember(float(np.quantile(np.array(strengths), 0.95)) * self._tuning.factor_taught)
+        for window in windows:
+            self.learn(window, slow)
+
+    def remember(self, floor: float) -> None:
+        """A floor that was taught, now or in an earlier run."""
+        self.floor = floor
+        self.turbulence = max(self.turbulence, floor)
 
 
 class Verdict(NamedTuple):

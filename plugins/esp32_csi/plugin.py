@@ -167,7 +167,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
                 link = self._links.get(mac) or self._candidate(mac, t_s)
                 if link is None:
                     continue
-                if link.heard_s == 0.0:
+                if link.peer is None:
                     link.peer = peer
                     yield Node(id=link.id, title=f"Link {link.id}", properties=self._link_properties())
                     link.restore(io.kept.get("taught", {}).get(mac), event)
@@ -268,17 +268,16 @@ class Esp32Csi(Plugin, name="esp32_csi"):
         if not self._links:
             raise CommandRefused("no link is known yet: nothing to calibrate")
         for link in self._links.values():
-            self._teach(link, value)
+            self._teach(io, link, value)
         return value
 
     def node_command(self, io: Io, node: str, property_name: str, value: Value) -> Value:
         link = next((link for link in self._links.values() if link.id == node), None)
         if link is None or property_name != "calibrate":
             raise CommandRefused(f"{node}/{property_name} cannot be set")
-        return self._teach(link, value)
+        return self._teach(io, link, value)
 
-    @staticmethod
-    def _teach(link: Link, value: Value) -> Value:
+    def _teach(self, io: Io, link: Link, value: Value) -> Value:
         """True: the next ten seconds are quiet. False: forget what was taught, learn anew."""
         from .link import TEACH_S
 
@@ -286,6 +285,8 @@ class Esp32Csi(Plugin, name="esp32_csi"):
             link.detector.teach(TEACH_S)
         else:
             link.detector.restart()
+            io.kept["taught"] = {mac: kept for mac, kept in io.kept.get("taught", {}).items()
+                                 if self._links.get(mac) is not link}
         return value
 
     # --- captures and the simulated receiver --------------------------------------------------------------------
