@@ -11,12 +11,12 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from .grammar import ALIASES, RANGES, head_pattern
 from .row import DIALECTS, POLAR, POLAR_COUNT, CsiRow
 
 MAX_LINE = 16 * 1024
@@ -29,26 +29,6 @@ POLAR_MAGNITUDE = 181.1
 """Of the pair -128, -128."""
 POLAR_PHASE = 3.1425
 """Pi as it is printed, with three decimals."""
-MAC = rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}"
-_GRAMMAR = {
-    "type": rb"CSI_DATA", "role": rb"[A-Za-z_]{1,16}", "mac": b"(" + MAC + b")", "dmac": MAC,
-    "taget": rb"[^,\[\]\"]{0,64}", "real_timestamp": rb"(-?\d{1,12}(?:\.\d{1,9})?)",
-}
-_WANTED = {
-    "rssi": "rssi_dbm", "noise_floor": "noise_floor_dbm", "channel": "channel", "secondary_channel":
-    "secondary_channel", "sig_mode": "sig_mode", "bandwidth": "bandwidth", "stbc": "stbc", "agc_gain": "agc_gain",
-    "fft_gain": "fft_gain", "local_timestamp": "device_us", "id": "sequence", "first_word": "first_word_invalid",
-    "len": "len",
-}
-_RANGES = {
-    "rssi_dbm": (-128, 30), "noise_floor_dbm": (-128, 0), "channel": (1, 196), "secondary_channel": (0, 2),
-    "sig_mode": (0, 7), "bandwidth": (0, 7), "stbc": (0, 3), "agc_gain": (-256, 256), "fft_gain": (-256, 256),
-    "first_word_invalid": (0, 1),
-}
-_ALIASES = {
-    "seq": "id", "sequence": "id", "cwb": "bandwidth", "channel_primary": "channel", "csi_data": "data",
-    "channel_secondary": "secondary_channel", "first_word_invalid": "first_word", "noise": "noise_floor",
-}
 _AFTER = re.compile(rb'"?[ -Z^-~\t]{0,120}\Z')
 """Behind the values, which are whole by then: a recorder's column with its own time, a log message that cut in."""
 _NUMBERS = b"0123456789abcdefABCDEF-:, []\"."
@@ -186,7 +166,7 @@ def _row(line: bytes, learned: dict[int, tuple[str, tuple[str, ...]]]) -> Event:
     if found is None:
         return BadLine(f"{count} columns, as no known firmware prints", _start(line))
     dialect, columns = found
-    pattern, names = _pattern(columns)
+    pattern, names = head_pattern(columns)
     match = pattern.match(head)
     if match is None:
         return BadLine(f"a column is not as {dialect} prints it", _start(line))
@@ -198,7 +178,7 @@ def _row(line: bytes, learned: dict[int, tuple[str, tuple[str, ...]]]) -> Event:
             fields["host_s"] = float(text)
         else:
             number = int(text)
-            low, high = _RANGES.get(name, (-0x80000000, 0xFFFFFFFF))
+            low, high = RANGES.get(name, (-0x80000000, 0xFFFFFFFF))
             if not low <= number <= high:
                 return BadLine(f"{name} {number} is out of range", _start(line))
             fields[name] = number
@@ -248,36 +228,12 @@ def _polar(line: bytes) -> Event:
 
 def _header(line: bytes) -> Event:
     words = tuple(word.strip().lower() for word in line.decode("ascii", "replace").split(","))
-    columns = tuple(_ALIASES.get(word, word) for word in words)
+    columns = tuple(ALIASES.get(word, word) for word in words)
     return Header(columns) if columns[-1] == "data" else Other(_start(line))
-
-
-@lru_cache(maxsize=16)
-def _pattern(columns: tuple[str, ...]) -> tuple[re.Pattern[bytes], tuple[str, ...]]:
-    """The grammar of all columns but the values, and the names of its groups."""
-    parts, names = [], []
-    for column in columns[:-1]:
-        if column in _WANTED and _WANTED[column] not in names:
-            parts.append(rb"(-?\d{1,10})")
-            names.append(_WANTED[column])
-        elif column == "mac" and "mac" not in names:
-            parts.append(_GRAMMAR["mac"])
-            names.append("mac")
-        elif column == "real_timestamp" and "host_s" not in names:
-            parts.append(_GRAMMAR["real_timestamp"])
-            names.append("host_s")
-        elif column in ("type", "role", "dmac", "taget"):
-            parts.append(_GRAMMAR[column])
-        elif column in _NUMERIC:
-            parts.append(rb"-?\d{1,10}")
-        else:  # a column that only a header named
-            parts.append(rb"[^,\[\]\"]{0,64}")
-    return re.compile(b",".join(parts) + rb"\Z"), tuple(names)
 
 
 def _start(line: bytes) -> str:
     return line[:60].decode("ascii", "backslashreplace")
 
 
-_NUMERIC = {column for columns in DIALECTS.values() for column in columns} - {"type", "role", "mac", "taget", "data"}
 _KNOWN = {len(columns): (name, columns) for name, columns in DIALECTS.items()}

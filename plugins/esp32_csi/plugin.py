@@ -17,7 +17,6 @@ from agent.api import (
     MessageStream,
     Node,
     Plugin,
-    Reading,
     RetryLater,
     Value,
     Yielded,
@@ -25,6 +24,7 @@ from agent.api import (
 from firmware_bridges.esp32_csi import BadLine, Chip, CsiRow, LineDecoder, Other
 
 from .properties import LINK_PROPERTIES, PROPERTIES, RAW
+from .watch import LineWatch
 
 if TYPE_CHECKING:
     from .link import Link, Raw
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 READ_S = 0.25
 READ_BYTES = 65_536
 """More than a port holds: a read takes what is there, tens of rows at once."""
-SILENT_S = 30.0
-NO_ROW_S = 10.0
-BAD_RATIO = 0.1
 CONFIRM_ROWS = 20
 """Rows of one sender, within ``CONFIRM_S``, that make a link: a flipped bit in an address makes none."""
 CONFIRM_S = 10.0
@@ -89,12 +86,9 @@ class Esp32Csi(Plugin, name="esp32_csi"):
         self._candidates: dict[str, int] = {}
         self._candidates_s = 0.0
         self._decoders: dict[str, LineDecoder] = {}
-        self._rows = self._bad = self._other = self._ignored = 0
-        self._told = (0, 0)
-        """Rows and bad lines at the last report."""
-        self._reported_s = 0.0
-        self._row_s = 0.0
-        self._bytes = 0
+        udp = config.transport == "udp"
+        self._line = LineWatch(f"udp port {config.udp_port}" if udp else config.port, config.interval_s,
+                               None if udp else config.baudrate)
         self._two_receivers = False
 
     def run(self, io: Io) -> Iterator[Yielded]:
@@ -115,8 +109,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
             yield from self._until_closed(io, stream, self._chunk)
 
     def _until_closed(self, io: Io, stream: Any, take: Any) -> Iterator[Yielded]:
-        start = _now_s(io)
-        self._reported_s, self._row_s, self._bytes = start, start, 0
+        self._line.opened(_now_s(io))
         try:
             while not io.stopping:
                 try:
@@ -129,6 +122,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
                     raise
                 yield from self._tick(io)
             yield from self._ending(io)
+            self._line.ended(io)
         finally:
             stream.close()
 
@@ -136,7 +130,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
         data = stream.read(READ_BYTES, READ_S)
         if data:
             yield from self._take(io, self._decoder("").feed(data), "", _now_s(io))
-            self._bytes += len(data)
+            self._line.bytes += len(data)
 
     def _datagram(self, io: Io, stream: MessageStream) -> Iterator[Yielded]:
         message = stream.read(READ_S)
@@ -145,7 +139,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
             events = decoder.feed(message.data) + decoder.finish()  # a datagram is whole
             t_s = _now_s(io) if message.t_us is None else message.t_us / 1e6
             yield from self._take(io, events, message.topic, t_s)
-            self._bytes += len(message.data)
+            self._line.bytes += len(message.data)
 
     def _ending(self, io: Io) -> Iterator[Yielded]:
         for peer, decoder in self._decoders.items():
@@ -161,8 +155,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
     def _take(self, io: Io, events: Iterable[Any], peer: str, t_s: float) -> Iterator[Yielded]:
         for event in events:
             if isinstance(event, CsiRow):
-                self._rows += 1
-                self._row_s = t_s
+                self._line.row(t_s)
                 mac = event.mac or POLAR_NAME
                 link = self._links.get(mac) or self._candidate(mac, t_s)
                 if link is None:
@@ -173,7 +166,7 @@ class Esp32Csi(Plugin, name="esp32_csi"):
                     link.restore(io.kept.get("taught", {}).get(mac), event)
                 elif peer != link.peer:
                     if t_s - link.heard_s < CONFIRM_S:
-                        self._ignored += 1
+                        self._line.ignored += 1
                         if not self._two_receivers:
                             self._two_receivers = True
                             io.log.warning("%s: %s and %s both report this sender: give each receiver its own "
@@ -183,10 +176,10 @@ class Esp32Csi(Plugin, name="esp32_csi"):
                 yield from link.add(io, event, t_s)
                 self._keep(io, mac, link)
             elif isinstance(event, BadLine):
-                self._bad += 1
+                self._line.bad += 1
                 io.log.debug("bad line: %s: %r", event.reason, event.text)
             elif isinstance(event, Other):
-                self._other += 1
+                self._line.other += 1
 
     def _candidate(self, mac: str, t_s: float) -> Link | None:
         """A new link, once it is sure."""
@@ -195,10 +188,10 @@ class Esp32Csi(Plugin, name="esp32_csi"):
         config: Esp32CsiConfig = self.config
         if mac not in self._names:
             if self._names or len(self._links) >= config.max_links:
-                self._ignored += 1
+                self._line.ignored += 1
                 return None
             if t_s - self._candidates_s > CONFIRM_S or len(self._candidates) > MAX_CANDIDATES:
-                self._ignored += sum(self._candidates.values())
+                self._line.ignored += sum(self._candidates.values())
                 self._candidates.clear()
                 self._candidates_s = t_s
             seen = self._candidates[mac] = self._candidates.get(mac, 0) + 1
@@ -221,44 +214,12 @@ class Esp32Csi(Plugin, name="esp32_csi"):
         if kept is not None and taught.get(mac) != kept:
             io.kept["taught"] = {**taught, mac: kept}
 
-    # --- the line -----------------------------------------------------------------------------------------------
-
     def _tick(self, io: Io) -> Iterator[Yielded]:
-        config: Esp32CsiConfig = self.config
         now = _now_s(io)
         for link in self._links.values():
-            yield from link.tick(now, 3 * config.interval_s)
-        span = now - self._reported_s
-        if span >= config.interval_s:
-            yield from self._report(io, now, span)
-        if now - self._row_s > SILENT_S and config.transport == "serial":
-            what = f"{self._bytes} bytes and no row" if self._bytes else "silent"
-            raise RetryLater(f"{config.port}: {what} for {now - self._row_s:.0f} s at {config.baudrate} baud: "
-                             "check power, firmware and baudrate")
-
-    def _report(self, io: Io, now: float, span: float) -> Iterator[Yielded]:
-        rows, bad = self._rows - self._told[0], self._bad - self._told[1]
-        self._told, self._reported_s = (self._rows, self._bad), now
-        t_us = round(now * 1e6)
-        ratio = bad / (rows + bad) if rows + bad else None
-        yield Reading("rows_hz", round(rows / span, 1), t_us=t_us)
-        if ratio is not None:
-            yield Reading("corrupt_line_ratio", round(ratio, 4), t_us=t_us)
-        for name, value in (("corrupt_lines", self._bad), ("other_lines", self._other),
-                            ("ignored_rows", self._ignored),
-                            ("links", sum(not link.absent for link in self._links.values()))):
-            yield Reading(name, value, t_us=t_us)
-        place = f"udp port {self.config.udp_port}" if self.config.transport == "udp" else self.config.port
-        if now - self._row_s > NO_ROW_S:
-            io.degraded(f"{place}: no row for {now - self._row_s:.0f} s: check power, firmware"
-                        + (" and baudrate" if self._bytes else ""))
-        elif ratio is not None and ratio > BAD_RATIO:
-            io.degraded(f"{place}: {ratio:.0%} of the lines are corrupt: shorter cable, fewer packets, or a higher "
-                        "baudrate on both sides")
-        elif self._rows and not self._links and self._names:
-            io.degraded(f"{place}: rows come, but of none of the senders in links")
-        else:
-            io.degraded(None)
+            yield from link.tick(now, 3 * self.config.interval_s)
+        heard = sum(not link.absent for link in self._links.values())
+        yield from self._line.look(io, now, heard, stranger=bool(self._names) and not self._links)
 
     # --- commands -----------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ def damaged(line: bytes, other: bytes, kind: str, rng: random.Random) -> bytes:
 
 
 def fuzz(count: int, seed: int = 1) -> Iterator[tuple[bytes, list[object]]]:
-    """``count`` damaged lines of all dialects in chunks of any size: (chunk, events). Raises what the decoder raises."""
+    """``count`` damaged lines of all dialects in chunks of any size: (chunk, events). Raises what it raises."""
     rng = random.Random(seed)
     pool = [line for lines in good_lines().values() for line in lines]
     decoder = LineDecoder()

@@ -20,6 +20,11 @@ def motion() -> None:
         print(f"  csi_activity {'all windows':20} {recordings.csi_activity(part)}")
         print(f"  csi_activity {'0.5 s after a label':20} "
               f"{recordings.csi_activity(part, settle_s=recordings.SETTLE_S)}")
+    often = Tuning(hop_s=0.1, quiet_needed=40)
+    print("\nheld_back, judged ten times a second")
+    print(f"  csi_activity {'all windows':20} {recordings.csi_activity('held_back', often)}")
+    print(f"  csi_activity {'0.5 s after a label':20} "
+          f"{recordings.csi_activity('held_back', often, settle_s=recordings.SETTLE_S)}")
     for part, every in itertools.product(("setting", "held_back"), (2, 4, 8)):
         print(f"\n{part}, each {every}th packet only: about {100 / every:.0f} to {134 / every:.0f} a second")
         for name in recordings.MOTION[part]:

@@ -62,7 +62,7 @@ def plugin(values: int, count: int) -> Rate:
         for _ in kind.run(io):
             pass
         took = time.process_time() - began
-    return Rate(kind._rows / took, len(wire) // count)
+    return Rate(kind._line.rows / took, len(wire) // count)
 
 
 def live(transport: str, rows_s: int, seconds: float, values: int = 384) -> Rate:
@@ -104,7 +104,7 @@ def live(transport: str, rows_s: int, seconds: float, values: int = 384) -> Rate
             os.close(master)
             os.close(slave)
     assert any(isinstance(item, Yield) and isinstance(item.what, Reading) for item in worker.items)
-    got = kind._rows
+    got = kind._line.rows
     return Rate(got / took, len(lines[0]), count - got, cpu / took)
 
 
