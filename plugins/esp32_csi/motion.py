@@ -3,9 +3,9 @@
 A person who moves changes the sum of the paths from packet to packet, smoothly at 100 packets a second; noise, AGC
 steps and foreign bursts do not go on from one packet to the next. Two figures of each window say so:
 
-* **coherence**, 0 to 1: the autocorrelation of the amplitudes from one packet to the next, the mean of the selected
-  sub-carriers. It has no unit and needs no calibration (the idea is published as the "motion statistic": the
-  autocorrelation of the channel's power at the first lag, F. Zhang et al., WiDetect, 2019).
+* **coherence**, 0 to 1: the autocorrelation of the amplitudes from one packet to the next (or the one or two after it),
+  the mean of the selected sub-carriers. It has no unit and needs no calibration (the idea is published as the "motion
+  statistic": autocorrelation of the channel's power at the first lag, F. Zhang et al., WiDetect, 2019).
 * **turbulence**: the root of that covariance, relative to the mean amplitude. Compared with what a quiet room has.
 
 Below ``LAG_RATE_HZ`` one packet knows nothing of the next: then turbulence is the plain spread, and only that counts.
@@ -23,6 +23,8 @@ from .arrays import Array, Mask, np
 LAG_RATE_HZ = 75.0
 RATE_SLACK = 0.08
 """So far from ``LAG_RATE_HZ`` the kind of judgement changes: a link at its edge must not forget every minute."""
+LAGS = 3
+"""Somebody who walks fast across turns a path by half a wave in two packets: then the second packet is the opposite."""
 MIN_ROWS = 8
 SLOW_ROWS, LONGEST_S = 16, 8.0
 WEAK = 0.35
@@ -90,10 +92,14 @@ def figures(amplitudes: Array, limit: float) -> Figures:
     relative = pulled_in(relative, limit)
     relative = relative - relative.mean(axis=0)
     variance = np.mean(relative * relative, axis=0)
-    lagged = np.mean(relative[1:] * relative[:-1], axis=0)
     live = variance > EPS
-    coherence = float(np.mean(lagged[live] / variance[live])) if live.any() else 0.0
-    return Figures(coherence, float(np.sqrt(max(lagged.mean(), 0.0))), float(np.sqrt(variance.mean())))
+    coherence = turbulence = 0.0
+    for lag in range(1, min(LAGS, len(relative) // 4) + 1) if live.any() else ():
+        lagged = np.mean(relative[lag:] * relative[:-lag], axis=0)
+        found = abs(float(np.mean(lagged[live] / variance[live])))
+        if found > coherence:
+            coherence, turbulence = found, abs(float(lagged.mean()))
+    return Figures(coherence, turbulence**0.5, float(np.sqrt(variance.mean())))
 
 
 class Quiet:
@@ -173,7 +179,8 @@ class MotionDetector:
         self._rows: list[Array] = []
         self._due_s = 0.0
         self._teaching: list[Figures] | None = None
-        self._teach_until_s = 0.0
+        self._teach_s = 0.0
+        self._teach_until_s: float | None = None
         self._slow = False
 
     def restart(self) -> None:
@@ -189,8 +196,7 @@ class MotionDetector:
 
     def teach(self, seconds: float) -> None:
         """The room is quiet for the next ``seconds``."""
-        self._teaching = []
-        self._teach_until_s = (self._times[-1] if self._times else 0.0) + seconds
+        self._teaching, self._teach_s, self._teach_until_s = [], seconds, None
 
     @property
     def teaching(self) -> bool:
@@ -225,7 +231,9 @@ class MotionDetector:
         slow = self._slow = rate_hz < LAG_RATE_HZ * (1 + RATE_SLACK if self._slow else 1 - RATE_SLACK)
         if self._teaching is not None:
             self._teaching.append(found)
-            if t_s >= self._teach_until_s and len(self._teaching) >= 4:
+            if self._teach_until_s is None:
+                self._teach_until_s = t_s + self._teach_s
+            elif t_s >= self._teach_until_s and len(self._teaching) >= 4:
                 self.quiet.taught(self._teaching, slow)
                 self._teaching = None
             return Verdict(t_s, None, None, found)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from firmware_bridges.esp32_csi import layout_of
+from plugins.esp32_csi import simulate
 from plugins.esp32_csi.arrays import Array, np
 from plugins.esp32_csi.motion import MotionDetector, Tuning, Verdict, figures, usable
 from tests.plugins.esp32_csi import recordings
@@ -149,3 +151,18 @@ def test_a_restart_forgets_and_a_gap_does_not() -> None:
     assert detector.feed(100.0, room(1, False)[0]) is None, "a window is filled anew"
     detector.restart()
     assert not detector.quiet.known
+
+
+@pytest.mark.parametrize("metres_s", [0.1, 0.3, 0.6, 1.0, 1.5])
+def test_slow_and_fast_walkers_of_the_simulated_room(metres_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 1.5 m/s across, two packets a hundredth of a second apart see a path turned by a quarter of a wave."""
+    monkeypatch.setattr(simulate, "WALK_M_S", metres_s)
+    detector = MotionDetector()
+    verdicts = []
+    for t_s, row in simulate.Room(1).rows(RATE_HZ, 12, lambda t: t >= 7):
+        values = np.array(row.values, dtype=np.float32)
+        verdict = detector.feed(t_s, np.hypot(values[0::2], values[1::2])[list(layout_of(row).used)])
+        if verdict is not None:
+            verdicts.append(verdict)
+    assert moved([v for v in verdicts if v.t_s < 7]) == 0.0
+    assert moved([v for v in verdicts if v.t_s > 8.1]) >= 0.9
