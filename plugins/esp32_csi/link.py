@@ -54,7 +54,7 @@ class Link:
         self._layouts: Counter[tuple[Any, ...]] = Counter()
         self._gains: deque[tuple[float, float]] = deque(maxlen=400)
         self._gain_then: float | None = None
-        self._rssi: list[int] = []
+        self._rssi: deque[int] = deque(maxlen=4096)
         self._rows = 0
         self._due_s = 0.0
         self._since_s = 0.0

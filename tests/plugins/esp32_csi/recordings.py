@@ -71,6 +71,20 @@ def csi_motion(part: str, name: str, tuning: Tuning | None = None, every: int = 
     return tally
 
 
+def motion_rows(part: str, name: str) -> Iterator[tuple[float, CsiRow]]:
+    """The same takes as rows of the chip's own dialect, evenly spaced; address, RSSI and channel are made up."""
+    t_s, number = 0.0, 0
+    for kind in ("baseline", "movement"):
+        [path] = (DATA / "csi_motion").glob(f"{kind}_{MOTION[part][name]}*.npz")
+        with np.load(path) as take:
+            values, seconds, chip = take["csi_data"], float(take["duration_ms"]) / 1e3, str(take["chip"])
+        for row in values.tolist():
+            yield t_s, CsiRow(dialect="esp_csi_c6" if chip == "c6" else "esp_csi", mac="1a:00:00:00:00:00", values=row,
+                              rssi_dbm=-50, noise_floor_dbm=-95, channel=6, secondary_channel=0, sequence=number,
+                              device_us=round(t_s * 1e6), first_word_invalid=chip != "c6")
+            t_s, number = t_s + seconds / len(values), number + 1
+
+
 def used_of(chip: str) -> Array:
     """The sub-carriers of a 20 MHz take of 64."""
     c6 = chip == "c6"

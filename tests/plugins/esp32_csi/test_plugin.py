@@ -121,6 +121,18 @@ def test_a_real_recording_from_power_up_is_replayed_at_its_own_pace() -> None:
     assert rates and all(5 < rate < 25 for rate in rates)
 
 
+@with_recordings
+@pytest.mark.parametrize("name", recordings.MOTION["held_back"])
+def test_held_back_takes_as_lines_through_the_whole_plugin(name: str) -> None:
+    """The firmware's own lines made of them: quiet to the end of the quiet take, motion within 1.5 s of the other."""
+    entries = [(t_s, write_row(row)) for t_s, row in recordings.motion_rows("held_back", name)]
+    got = replay(transcript(entries))
+    told = [(record["t"], record["value"]) for record in got if record.get("property") == "motion"]
+    assert {value for t, value in told if t < 10} == {False}
+    assert {value for t, value in told if t > 11.5} == {True}
+    assert values(got, "recalibrations")[-1] == 0 and values(got, "corrupt_lines", None)[-1] == 0
+
+
 def test_captures_of_any_dress_and_garbage_end_in_a_line_each() -> None:
     for capture in (b"\x00" * 5000, b"PK\x03\x04" + bytes(range(256)) * 9, b"CSI_DATA," * 3000, b"\xff", b"[" * 20_000):
         got = replay(capture)

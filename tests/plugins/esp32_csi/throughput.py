@@ -71,19 +71,21 @@ def live(transport: str, rows_s: int, seconds: float, values: int = 384) -> Rate
     lines = [write_row(row) for row in rows]
     count = round(rows_s * seconds)
     context = multiprocessing.get_context("fork")
+    go = context.Event()
     config: Any
     if transport == "serial":
         master, slave = os.openpty()
         tty.setraw(slave)
         config = Esp32CsiConfig(port=os.ttyname(slave), links={SENDER: "hall"}, interval_s=1)
-        sender = context.Process(target=_to_fd, args=(master, lines, rows_s, count))
+        sender = context.Process(target=_to_fd, args=(go, master, lines, rows_s, count))
     else:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         config = Esp32CsiConfig(transport="udp", udp_address="127.0.0.1", udp_port=port, links={SENDER: "hall"},
                                 interval_s=1)
-        sender = context.Process(target=_to_port, args=(port, lines, rows_s, count))
+        sender = context.Process(target=_to_port, args=(go, port, lines, rows_s, count))
+    sender.start()  # before there is any thread here
     log = CappedLog(Lines())
     kind = Esp32Csi(config)
     worker = Worker("csi", lambda: Esp32Csi(config), kind, 1.0, threading.Event().set, log)
@@ -92,7 +94,7 @@ def live(transport: str, rows_s: int, seconds: float, values: int = 384) -> Rate
     try:
         time.sleep(0.5)  # until the port is open
         cpu, began = time.process_time(), time.monotonic()
-        sender.start()
+        go.set()
         sender.join(seconds * 3 + 10)
         time.sleep(0.5)
         took = time.monotonic() - began - 0.5
@@ -117,15 +119,17 @@ def _pace(lines: list[bytes], rows_s: int, count: int) -> Any:
         yield lines[number % len(lines)]
 
 
-def _to_fd(fd: int, lines: list[bytes], rows_s: int, count: int) -> None:
+def _to_fd(go: Any, fd: int, lines: list[bytes], rows_s: int, count: int) -> None:
+    go.wait(30)
     for line in _pace(lines, rows_s, count):
         view = memoryview(line)
         while view:
             view = view[os.write(fd, view) :]
 
 
-def _to_port(port: int, lines: list[bytes], rows_s: int, count: int) -> None:
+def _to_port(go: Any, port: int, lines: list[bytes], rows_s: int, count: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", port))
+        go.wait(30)
         for line in _pace(lines, rows_s, count):
             sender.send(line)
