@@ -2,7 +2,8 @@
 
 Registers: a meter with a counter for each tariff (``active_energy_import_peak_kwh``) is billed by those, one with a
 total alone by the total (register ``total``). Standby is the mean power of the quietest hour, over several days
-the middle one of them: what runs when nobody does anything. A price that is missing makes the cost unknown (None), never zero.
+the middle one of them: what runs when nobody does anything. A price that is missing makes the cost unknown (None),
+never zero.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from hub.settings import SettingsError, load
 from hub.store.batch import Declared
 from hub.store.reader import Reader
 from hub.store.rollup import HOUR_US
+from hub.store.upkeep import Days, days_of
 from hub.store.writer import Writer
 from tests.hub.store.lab import batch
 from tests.hub.web.lab import Web
@@ -90,7 +91,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             series["active_energy_import_peak_kwh"].append((t, peak))
             series["active_energy_import_off_peak_kwh"].append((t, off))
             series["active_energy_export_kwh"].append((t, export))
-            series["apparent_power_va"].append((t, 80.0 if at == 4 else 900.0))
+            for ago in (59 * 60, 30 * 60, 0):
+                # at 12 the sun feeds in and the house seems to take less than it does; 22:00 is not seen for long
+                power = 80.0 if at == 4 else 10.0 if at == 12 else 5.0 if at == 22 else 900.0
+                if at != 22 or ago == 0:
+                    series["apparent_power_va"].append((t - ago * 1_000_000, power))
     now = hour(31, 23) + HOUR_US
     with Writer(path) as writer:
         writer.commit([Declared("dev", now, declared)])
@@ -127,6 +132,65 @@ def test_months_add_up_and_half_a_price_is_none(store: Path) -> None:
     only_peak = Energy(timezone="Europe/Paris", tariff=(Tariff(since=date(2026, 3, 29), import_per_kwh={"peak": 1.0}),))
     bill = report(Reader(settings.samples_db), only_peak, "dev", "meter", FIRST, date(2026, 4, 1), "month")
     assert bill.unpriced == ["off_peak"] and bill.total.cost is None and bill.total.import_kwh == pytest.approx(95.0)
+
+
+def test_a_manual_reading_after_a_silence_and_old_samples_gone(store: Path, tmp_path: Path) -> None:
+    """The step is taken off before the growth is spread, it may go down, and it outlives the samples themselves."""
+    path = tmp_path / "samples.db"
+    kwh = Property(name="active_energy_import_kwh", datatype="float", unit="kWh", state_class="total_increasing")
+    event = Property(name="counter_event", datatype="json", event=True)
+    declared = Reported("Meter", "1", {"meter": PluginDeclaration("meter", "power_meter", "Meter", 60.0, (
+        NodeDeclaration("meter", "Meter", (kwh, event)),))})
+
+    def reading(t: int, step: float) -> tuple[int, object]:
+        return t, {"property": kwh.name, "kind": "reconciled", "difference": step}
+
+    base = hour(1, 0)
+    day = 24 * HOUR_US
+    with Writer(path) as writer:
+        writer.commit([Declared("dev", base + 20 * day, declared)])
+        writer.commit([batch(1, {
+            f"meter/{kwh.name}": [(HOUR_US, 100.0), (10 * day, 601.0), (10 * day + HOUR_US, 602.0),
+                                  (10 * day + 2 * HOUR_US, 583.0)],
+            "meter/counter_event": [reading(10 * day - 1, 500.0), reading(10 * day + 2 * HOUR_US - 1, -20.0)],
+        }, offset_us=base, received_us=base + 20 * day)])
+        keep = days_of("dev/meter/counter_event", Days(90, 400, 0, 0), [])
+        assert keep.raw == 0 and days_of("dev/meter/x", Days(90, 400, 0, 0), []).raw == 90
+        writer.db.execute("DELETE FROM samples WHERE series_id IN (SELECT id FROM series WHERE property = ?)",
+                          (kwh.name,))
+        writer.db.commit()
+    bill = report(Reader(path), Energy(timezone="Europe/Paris"), "dev", "meter", date(2026, 3, 1), date(2026, 3, 20),
+                  "day")
+    assert bill.total.import_kwh == pytest.approx(1.0 + 1.0 + 1.0)
+
+
+def test_a_contract_that_gets_tariffs_is_billed_on_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "samples.db"
+    names = ("active_energy_import_kwh", "active_energy_import_peak_kwh")
+    declared = Reported("Meter", "1", {"meter": PluginDeclaration("meter", "power_meter", "Meter", 60.0, (
+        NodeDeclaration("meter", "Meter", tuple(Property(name=name, datatype="float", unit="kWh",
+                                                         state_class="total_increasing") for name in names)),))})
+    base = hour(1, 0)
+    hours = [at * HOUR_US + HOUR_US // 2 for at in range(48)]
+    with Writer(path) as writer:
+        writer.commit([Declared("dev", base + 72 * HOUR_US, declared)])
+        writer.commit([batch(1, {
+            f"meter/{names[0]}": [(t, float(at)) for at, t in enumerate(hours[:25])],
+            f"meter/{names[1]}": [(t, float(at)) for at, t in enumerate(hours[24:])],
+        }, offset_us=base, received_us=base + 72 * HOUR_US)])
+    prices = Energy(timezone="Europe/Paris", tariff=(Tariff(since=date(2026, 3, 1), import_per_kwh=0.25),))
+    bill = report(Reader(path), prices, "dev", "meter", date(2026, 3, 1), date(2026, 3, 3), "day")
+    assert [row.import_cost for row in bill.rows] == [pytest.approx(23 * 0.25), pytest.approx(23 * 0.25)]
+
+
+def test_days_before_the_first_price_are_told_and_bad_days_refused(store: Path) -> None:
+    reader = Reader(load(store / "hub.toml").samples_db)
+    late = Energy(timezone="Europe/Paris", tariff=(Tariff(since=date(2026, 3, 31), import_per_kwh=1.0),))
+    bill = report(reader, late, "dev", "meter", FIRST, date(2026, 4, 1), "day")
+    assert bill.priced_from == date(2026, 3, 31) and bill.total.cost is None and bill.rows[-1].cost is not None
+    for start, end in ((date(1, 1, 1), date(1, 1, 5)), (date(9999, 12, 30), date(9999, 12, 31))):
+        with pytest.raises(BadDays):
+            report(reader, late, "dev", "meter", start, end, "day")
 
 
 def test_a_range_in_the_middle_of_a_silence_takes_its_share(store: Path) -> None:
