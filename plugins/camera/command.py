@@ -78,7 +78,7 @@ def _input(config: CameraConfig, url: str) -> list[str]:
     elif config.scheme == "":
         args += ["-re", "-stream_loop", "-1"]
     else:
-        args += ["-protocol_whitelist", PROTOCOLS, "-analyzeduration", "2000000"]
+        args += ["-protocol_whitelist", PROTOCOLS, "-analyzeduration", "2000000", "-fpsprobesize", "0"]
         if config.scheme.startswith("rtsp"):
             args += ["-rtsp_transport", config.transport]
         elif config.input_format != "auto" or re.search("mjpe?g", url.partition("://")[2].lower()):

@@ -7,13 +7,15 @@ Bytes in, a :class:`Look` out; no clock and no camera. About 0.6 ms a picture of
 2. A pixel is changed where what is left is over ``max(threshold_grey, NOISE_K * its own mean deviation)``.
 3. Lone changed pixels go (majority of 3 x 3). Of what is left, cells of 10 x 10 in which picture and background have
    the same structure (correlation) are a shadow's or a lamp's; they go too.
-4. Cells that touch are one thing; the largest thing's area is the score.
+4. Cells that touch are one thing. It moves when some of it is not as it was MOVED_S ago: a car that was parked, and the
+   place where one stood, are things that do not. The largest moving thing's area is the score.
 
 Where most of the region changed at once it was the light (a lamp, the infra-red filter): the background is learnt anew.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,13 +26,19 @@ Array = np.ndarray[Any, Any]
 
 BACKGROUND_S = 30.0
 """Time constant of the background; of changed pixels SLOW times that, so that who stands still stays seen."""
-SLOW = 8.0
+SLOW = 4.0
+MOVED_S = 0.7
+MOVED_PART = 0.15
+"""Of the smallest area: so much must have changed within MOVED_S."""
 NOISE_S = 15.0
 NOISE_K = 5.5
 """Times the mean deviation, which is 0.8 sigma of Gaussian noise: 4.4 sigma."""
 WARM_S = 2.0
 """Learning only, after a start and after the light changed."""
 LIGHT_PART = 0.6
+LIGHT_JUMP = 6.0
+"""Grey values by which the fitted light moves from one picture to the next when a lamp goes on: where a picture is flat
+or at its limits the fit leaves traces of that, so nothing is believed until the background is learnt anew."""
 CELL = 10
 CELL_FILL = 0.08
 """A cell belongs to a thing when this part of it changed."""
@@ -87,6 +95,12 @@ class MotionDetector:
         self._learnt_s = 0.0
         self._pictures = 0
         self._last_s: float | None = None
+        self._past: deque[tuple[float, Array]] = deque()
+        """What was left after the light was taken out, of the last MOVED_S."""
+        self._jumps = 0.0
+        """How much the light usually changes from picture to picture: a lamp that flickers is no lamp that goes on."""
+        self._shift = 0.0
+        """What the light does to a middling pixel of the background, in grey values."""
         self._rows = np.arange(0, self.height, CELL)
         self._columns = np.arange(0, self.width, CELL)
         self._cell_pixels = self._cells(np.ones(inside.shape, np.float32))
@@ -104,6 +118,7 @@ class MotionDetector:
             self._background[:] = picture
             self._pictures = 1
             return Look(0.0, None, True)
+        shift = self._shift
         left = self._without_light(picture)
         size = np.abs(left)
         if self._learnt_s < WARM_S:
@@ -111,16 +126,30 @@ class MotionDetector:
             self._pictures += 1
             self._learn(picture, size, np.zeros(picture.shape, bool), 1 / self._pictures, 1 / min(8, self._pictures))
             return Look(0.0, None, True)
-        changed = size > np.maximum(self._threshold, NOISE_K * self._noise)
+        jump = abs(self._shift - shift)
+        usual, self._jumps = self._jumps, 0.9 * self._jumps + 0.1 * jump
+        limit = np.maximum(self._threshold, NOISE_K * self._noise)
+        changed = size > limit
         part = float((changed & self._inside).sum()) / self._pixels
-        if part > LIGHT_PART:
+        if part > LIGHT_PART or jump > max(LIGHT_JUMP, 4.0 * usual):
             self.lights += 1
             self._background[:] = picture
-            self._learnt_s, self._pictures = 0.0, 1
+            self._learnt_s, self._pictures, self._shift = 0.0, 1, 0.0
+            self._past.clear()
             return Look(0.0, None, True)
         self._learn(picture, size, changed, min(1.0, dt_s / BACKGROUND_S), min(1.0, dt_s / NOISE_S))
-        pixels, box = self._largest(picture, _majority(changed) & self._inside)
+        past = self._then(t_s, left)
+        moved = changed if past is None else np.abs(left - past) > limit
+        pixels, box = self._largest(picture, _majority(changed) & self._inside, _majority(moved) & self._inside)
         return Look(100.0 * pixels / self._pixels, box, False)
+
+    def _then(self, t_s: float, left: Array) -> Array | None:
+        """What was left MOVED_S ago or, at few pictures a second, in the picture before; and remember this one."""
+        while len(self._past) > 1 and self._past[1][0] <= t_s - MOVED_S:
+            self._past.popleft()
+        past = self._past[0][1] if self._past else None
+        self._past.append((t_s, left))
+        return past
 
     def _without_light(self, picture: Array) -> Array:
         """picture - (gain * background + offset), with the two fitted to the pixels that did not change."""
@@ -138,6 +167,7 @@ class MotionDetector:
                 continue
             gain = float(np.clip(float(((x - x_mean) * (y - y_mean)).mean()) / spread, 0.2, 5.0))
             offset = y_mean - gain * x_mean
+        self._shift = float(np.abs(gain * known + offset - known).mean())
         return np.asarray(picture - (gain * self._background + offset))
 
     def _learn(self, picture: Array, size: Array, changed: Array, background: float, noise: float) -> None:
@@ -149,27 +179,30 @@ class MotionDetector:
         """Sums by cells of CELL x CELL; those at the lower and right edge may be smaller."""
         return np.asarray(np.add.reduceat(np.add.reduceat(values, self._rows, axis=0), self._columns, axis=1))
 
-    def _largest(self, picture: Array, changed: Array) -> tuple[int, tuple[float, float, float, float] | None]:
-        """Pixels and box of the largest thing; (0, None) where nothing is large enough to be one."""
+    def _largest(self, picture: Array, changed: Array, moved: Array
+                 ) -> tuple[int, tuple[float, float, float, float] | None]:
+        """Pixels and box of the largest thing that moves; (0, None) where nothing is large enough to be one."""
         counts = self._cells(changed.astype(np.float32))
         active = counts >= np.maximum(2.0, CELL_FILL * self._cell_pixels)
-        if float(counts[active].sum()) < self._min_pixels:
-            return int(counts.max()) if counts.size else 0, None
+        if not active.any():
+            return 0, None
         active &= ~self._only_light(picture)
+        moving = self._cells(moved.astype(np.float32))
         best: list[tuple[int, int]] = []
         best_pixels = 0.0
         left = {(int(row), int(column)) for row, column in zip(*np.nonzero(active), strict=True)}
         while left:
-            thing, edge, pixels = [], [left.pop()], 0.0
+            thing, edge, pixels, moves = [], [left.pop()], 0.0, 0.0
             while edge:
                 row, column = cell = edge.pop()
                 thing.append(cell)
                 pixels += float(counts[cell])
+                moves += float(moving[cell])
                 for near in [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]:
                     if near in left:
                         left.remove(near)
                         edge.append(near)
-            if pixels > best_pixels:
+            if pixels > best_pixels and moves >= max(2.0, MOVED_PART * self._min_pixels):
                 best, best_pixels = thing, pixels
         if not best:
             return 0, None

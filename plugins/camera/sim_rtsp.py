@@ -124,7 +124,7 @@ class RtspServer:
                     client.send(self._answer(client, head.decode("latin-1")))
 
     def _answer(self, client: _Client, head: str) -> bytes:
-        method, url = (head.split(None, 2) + ["", ""])[:2]
+        method, url = [*head.split(None, 2), "", ""][:2]
         fields = {name.lower(): value.strip() for name, _, value in
                   (line.partition(":") for line in head.split("\r\n")[1:])}
         lines = [f"CSeq: {fields.get('cseq', '0')}"]

@@ -63,7 +63,7 @@ class SimulatedCamera:
     """An encoder and an RTSP server. ``began_s`` (monotonic) is the scene's second 0, within some 0.1 s."""
 
     def __init__(self, scene: Scene, ffmpeg: str = "ffmpeg", *, user: str = "", password: str = "") -> None:
-        self._login = {"user": user, "password": password}
+        self._user, self._password = user, password
         self._rtp, self._rtcp, port = _udp_pair()
         with tempfile.TemporaryDirectory(prefix="hutkeeper-camera-") as scratch:
             sdp = Path(scratch) / "sdp"
@@ -72,8 +72,8 @@ class SimulatedCamera:
             self.began_s = time.monotonic()
             self.process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             text = self._wait_for(sdp)
-        self.server = RtspServer(text, self._rtp, **self._login)
         self._sdp = text
+        self.server = self._serve(0)
 
     def _wait_for(self, sdp: Path) -> str:
         deadline = time.monotonic() + SDP_S
@@ -88,8 +88,7 @@ class SimulatedCamera:
 
     @property
     def url(self) -> str:
-        user, password = self._login["user"], quote(self._login["password"], safe="")
-        login = f"{user}:{password}@" if user else ""
+        login = f"{self._user}:{quote(self._password, safe='')}@" if self._user else ""
         return f"rtsp://{login}127.0.0.1:{self.server.port}/scene"
 
     def unplug(self) -> None:
@@ -97,7 +96,10 @@ class SimulatedCamera:
 
     def plug(self) -> None:
         """Back under the same address."""
-        self.server = RtspServer(self._sdp, self._rtp, port=self.server.port, **self._login)
+        self.server = self._serve(self.server.port)
+
+    def _serve(self, port: int) -> RtspServer:
+        return RtspServer(self._sdp, self._rtp, port=port, user=self._user, password=self._password)
 
     def _end(self) -> None:
         end(self.process)
