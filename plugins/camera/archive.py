@@ -59,11 +59,17 @@ class Archive:
         return sum(_removed(kept.path) for kept in old)
 
     def make_room(self, wanted: int) -> str | None:
-        """Remove the oldest until ``wanted`` bytes more fit. Returns why they do not, or None."""
+        """Remove the oldest until ``wanted`` bytes more fit. Returns why they do not, or None.
+
+        What would not fit even then costs no clip."""
         files = self.files()
         total = sum(kept.size for kept in files)
+        if wanted > self.max_bytes:
+            return f"{wanted >> 20} MB is more than clips_max_mb"
         try:
             free = self.free_bytes()
+            if free + total - wanted < self.free_min_bytes:
+                return f"the disk has {free >> 20} MB free, of which {self.free_min_bytes >> 20} MB are for others"
             while files and (total + wanted > self.max_bytes or free - wanted < self.free_min_bytes):
                 oldest = files.pop(0)
                 if not _removed(oldest.path):
@@ -72,10 +78,8 @@ class Archive:
                 free = self.free_bytes()
         except OSError as error:
             return f"{self.folder}: {error.strerror}"
-        if total + wanted > self.max_bytes:
-            return f"{wanted >> 20} MB is more than clips_max_mb"
-        if free - wanted < self.free_min_bytes:
-            return f"the disk has {free >> 20} MB free, of which {self.free_min_bytes >> 20} MB are for others"
+        if free - wanted < self.free_min_bytes:  # somebody else is filling it meanwhile
+            return f"the disk has {free >> 20} MB free"
         return None
 
     def name(self, wall_us: int | None, boottime_s: float, kind: str, suffix: str) -> Path:

@@ -39,6 +39,8 @@ class Scene(NamedTuple):
     """... to then."""
     box: tuple[float, float] = (0.08, 0.35)
     """Its width and height in parts of the picture."""
+    key_s: float = 1.0
+    """From key frame to key frame."""
 
     def source(self) -> str:
         """The scene as a lavfi graph."""
@@ -53,10 +55,10 @@ class Scene(NamedTuple):
 
 
 def encoder(scene: Scene, ffmpeg: str, rate: tuple[str, ...] = ("-re",)) -> list[str]:
-    """The command up to the output: a key frame a second, its parameter sets before each."""
+    """The command up to the output; the parameter sets come before each key frame."""
     return [ffmpeg, "-nostdin", "-hide_banner", "-loglevel", "error", *rate, "-f", "lavfi", "-i", scene.source(),
             "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-crf", "24", "-threads", "1",
-            "-g", str(scene.fps), "-pix_fmt", "yuv420p"]
+            "-g", str(max(1, round(scene.fps * scene.key_s))), "-pix_fmt", "yuv420p"]
 
 
 class SimulatedCamera:
