@@ -23,6 +23,7 @@ from plugins.camera.captured import stamped_pictures
 from plugins.camera.config import CameraConfig
 from plugins.camera.plugin import Camera
 from plugins.camera.simulate import Scene, SimulatedCamera, encoder
+from tests.plugins.camera import figures
 from tests.plugins.camera.scenes import Running, children_of, ffmpegs_on, needs_ffmpeg, running
 
 pytestmark = needs_ffmpeg
@@ -253,3 +254,10 @@ def test_a_damaged_recording_is_read_as_far_as_it_goes_or_refused_in_one_line(da
     assert damage != "empty_box" and len(pictures) > 20
     assert all(len(picture) == 160 * 90 for _, picture in pictures)
     assert [t for t, _ in pictures] == sorted(t for t, _ in pictures)
+
+
+def test_figures_in_short() -> None:
+    """``python -m tests.plugins.camera.figures`` says it at length; through H.264, whose blocks are no white noise."""
+    assert figures.still(20, 10).events == []
+    found, waits = figures.delays(1, 20, (0.08, 0.35))
+    assert len(found.events) == 1 and max(waits) <= 0.75
