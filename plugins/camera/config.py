@@ -45,7 +45,7 @@ class CameraConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The smallest thing that counts, in % of the region."""
     threshold_grey: Annotated[float, Meta(ge=3, le=100)] = 10.0
     """A pixel must differ by this much of 255 at least; more where the picture is noisy."""
-    quiet_s: Positive = 3.0
+    quiet_s: Positive = 5.0
     """Motion ends after this long without any."""
     record: Literal["copy", "h264", "off"] = "copy"
     """copy: the camera's own bytes. h264: encode (a /dev/video camera that gives raw pictures)."""
@@ -69,7 +69,7 @@ class CameraConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     stall_s: Positive = 10.0
     """No picture for this long: the stream is hung and started anew."""
     start_s: Positive = 30.0
-    """The same for the first picture."""
+    """The same for the first picture, and where key frames alone are decoded."""
     frozen_s: Positive = 60.0
     """The same picture, to the bit, for this long: the camera is frozen."""
     ffmpeg: str = "ffmpeg"

@@ -17,7 +17,8 @@ PROPERTIES: tuple[Property, ...] = (
     Property(name="brightness_pct", datatype="float", unit="%", title="Brightness of the picture", minimum=0,
              maximum=100, state_class="measurement"),
     Property(name="picture", datatype="enum", title="Picture", options=PICTURES),
-    Property(name="stream", datatype="enum", title="Stream", options=STREAM),
+    Property(name="stream", datatype="enum", title="Stream", options=STREAM,
+             max_age_s=86_400),  # told once: a reading would say that the plugin is well again
     Property(name="snapshot", datatype="enum", title="Snapshot", options=("take",), settable=True, event=True),
     Property(name="clip", datatype="enum", title="Clip", options=("save",), settable=True, event=True),
     Property(name="saved", datatype="json", title="Saved clip or snapshot", event=True),

@@ -20,7 +20,7 @@ from plugins.camera.simulate import Scene, SimulatedCamera, encoder
 from tests.plugins.camera.scenes import running
 
 DEFAULT = CameraConfig()
-NEVER = {"begin_s": 1e6, "end_s": 1e6 + 1, "period_s": 2e6}
+STILL = Scene(noise=0, begin_s=1e6, end_s=1e6 + 1, period_s=2e6)
 
 
 class Looked(NamedTuple):
@@ -62,7 +62,7 @@ def looked_at(pictures: list[tuple[float, bytes]], config: CameraConfig = DEFAUL
 
 def still(noise: int, seconds: float, lamp_s: float | None = None) -> Looked:
     """A still scene with noise; ``lamp_s``: a lamp goes on or off that often."""
-    graph = Scene(noise=0, **NEVER).source()
+    graph = STILL.source()
     if lamp_s is not None:
         on = f"gt(mod(t,{2 * lamp_s:g}),{lamp_s:g})"
         graph += f",eq=brightness='0.15*{on}':contrast='1+0.3*{on}':eval=frame"
