@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 import re
 import secrets
 import socket
@@ -34,6 +35,8 @@ class RtspServer:
 
     def __init__(self, sdp: str, rtp: socket.socket, *, port: int = 0, user: str = "", password: str = "") -> None:
         self.silent = False
+        self.damage = 0.0
+        """Part of the packets in which some bytes are wrong (a bad radio link behind the camera)."""
         self.refused = 0
         """Requests with a wrong password or none."""
         self._sdp = _with_control(sdp)
@@ -70,6 +73,11 @@ class RtspServer:
                 return
             if self.silent or len(packet) < 13:
                 continue
+            if random.random() < self.damage:
+                wrong = bytearray(packet)
+                for _ in range(4):
+                    wrong[random.randrange(14, len(wrong) + 1) - 1] ^= random.randrange(1, 256)
+                packet = bytes(wrong)
             starts = packet[12] & 0x1F in (7, 24)  # a parameter set, alone or with others: a key frame begins
             for client in list(self._clients):
                 client.playing = client.playing or (client.wants and starts)

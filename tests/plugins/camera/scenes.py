@@ -53,11 +53,11 @@ class Yard:
 class Running:
     """The plugin on the runner's worker thread, and what it has yielded so far."""
 
-    def __init__(self, config: CameraConfig) -> None:
+    def __init__(self, config: CameraConfig, wall_offset_us: Callable[[], int | None] = lambda: 0) -> None:
         self.lines = Lines()
         log = CappedLog(self.lines)
         self.worker = Worker("yard", lambda: Camera(config), Camera(config), 10.0, lambda: None, log)
-        self.worker.io = RunnerIo(self.worker, log, lambda: 0, Path("/nonexistent"))
+        self.worker.io = RunnerIo(self.worker, log, wall_offset_us, Path("/nonexistent"))
         self.readings: list[Reading] = []
         self.items: list[object] = []
 
@@ -83,8 +83,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(config: CameraConfig) -> Iterator[Running]:
-    plugin = Running(config)
+def running(config: CameraConfig, wall_offset_us: Callable[[], int | None] = lambda: 0) -> Iterator[Running]:
+    """``wall_offset_us``: wall time less boot time."""
+    plugin = Running(config, wall_offset_us)
     plugin.worker.start()
     try:
         yield plugin

@@ -16,11 +16,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from agent.api import CommandRefused, ConfigError, RetryLater
+from agent.api import CommandRefused, ConfigError, Reading, RetryLater
 from agent.bus import Answer, Command
 from agent.testing import io_over
 from plugins.camera.captured import stamped_pictures
+from plugins.camera.clips import Clips
 from plugins.camera.config import CameraConfig
+from plugins.camera.events import EventTracker
 from plugins.camera.plugin import Camera
 from plugins.camera.simulate import Scene, SimulatedCamera, encoder
 from tests.plugins.camera import figures
@@ -165,10 +167,14 @@ def test_a_stopped_ffmpeg_is_killed_by_the_watchdog(tmp_path: Path) -> None:
     assert ffmpegs_on(url) == []
 
 
-def test_a_camera_that_falls_silent_is_stalled(tmp_path: Path) -> None:
-    """B42: the connection stays and nothing comes."""
+def test_a_stream_is_damaged_then_falls_silent(tmp_path: Path) -> None:
+    """B53: broken packets are counted and end nothing; B42: the connection stays and nothing comes: stalled."""
     with SimulatedCamera(SMALL) as camera, running(config(tmp_path, camera.url, stall_s=0.8)) as plugin:
         plugin.wait(lambda: plugin.value("stream") == "up")
+        camera.server.damage = 0.5
+        plugin.wait(lambda: (plugin.value("stream_errors") or 0) >= 5)
+        assert plugin.value("stream") == "up" and plugin.value("stream_starts") == 1
+        assert len(plugin.lines.of("warning")) <= 2, "one line, not one for each"
         camera.server.silent = True
         plugin.wait(lambda: plugin.value("stream") == "stalled")
         answer = command(plugin, "clip", "save")
@@ -178,7 +184,9 @@ def test_a_camera_that_falls_silent_is_stalled(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
+from plugins.camera.clips import Clips
 from plugins.camera.config import CameraConfig
+from plugins.camera.events import EventTracker
 from plugins.camera.opening import open_camera
 source = open_camera(CameraConfig(url=sys.argv[1], record="off"), None, sys.argv[1], 0.0)
 time.sleep(0.3)
@@ -229,6 +237,80 @@ def test_while_the_time_is_not_known_private_hours_keep_the_camera_shut(tmp_path
         assert (reading.property, reading.value) == ("stream", "off")
         run.close()
     assert not (tmp_path / "ring").exists()
+
+
+def test_in_private_hours_the_camera_is_shut_and_its_buffer_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                 ) -> None:
+    """The wall clock is the test's: outside the hours, then inside, then outside again."""
+    monkeypatch.setattr("plugins.camera.plugin.SLOW_LOOK_S", 0.1)
+    noon_us = round(time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1)) * 1e6)
+    offset_us = noon_us - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+    hour_us = 3_600_000_000
+    url = recording(tmp_path, SMALL._replace(fps=5), 10)
+    with running(config(tmp_path, url, off_hours=("13:00-14:00",)), lambda: offset_us) as plugin:
+        plugin.wait(lambda: plugin.value("stream") == "up" and (tmp_path / "ring").exists())
+        offset_us += hour_us
+        plugin.wait(lambda: plugin.value("stream") == "off")
+        assert ffmpegs_on(url) == [] and not (tmp_path / "ring").exists()
+        offset_us += hour_us
+        plugin.wait(lambda: plugin.value("stream") == "up")
+
+
+# --- clips without waiting for them -------------------------------------------------------------------------------
+
+
+def told_by(clips: Clips, io: Any, t_s: float, tracker: EventTracker) -> list[tuple[str, Any]]:
+    """Steps until a clip is made: the joining ffmpeg is real, the clock is not."""
+    found: list[tuple[str, Any]] = []
+    deadline = time.monotonic() + 20
+    while not found and time.monotonic() < deadline:
+        found += [(one.property, one.value) for one in clips.step(io, t_s, tracker) if isinstance(one, Reading)]
+        time.sleep(0.01)
+    return found
+
+
+def test_an_event_that_needs_more_than_the_buffer_is_cut_and_goes_on(tmp_path: Path) -> None:
+    """Six seconds of motion at a piece every 2 s; four pieces fill 0.8 of the MB."""
+    piece = Path(recording(tmp_path, SMALL._replace(width=320, height=180, noise=20), 0.5)).read_bytes()
+    assert 0.2 < len(piece) / (1 << 20) < 0.25
+    clips = Clips(config(tmp_path, "/dev/video0", buffer_max_mb=1), lambda io, what, text: None)
+    tracker = EventTracker(0.5, 5.0, 120.0)
+    with io_over(b"x") as io:
+        recorder = clips.open(io)
+        assert recorder is not None
+        pattern = recorder.ring.begin_run(0.0).name
+        told: list[Any] = []
+        t_s = 0.0
+        while not told and t_s < 30:
+            t_s += 0.5
+            tracker.feed(t_s, 3.0, (0.1, 0.1, 0.2, 0.2))
+            if t_s % 2 == 0:
+                (recorder.ring.folder / (pattern % t_s)).write_bytes(piece)
+                clips.piece(pattern % t_s, t_s)
+            told = list(clips.step(io, t_s, tracker))
+            assert recorder.ring.size <= 1 << 20
+            if recorder.busy:
+                told += told_by(clips, io, t_s, tracker)
+        name, event = told[0]
+        assert name == "motion_event" and event["continues"] and event["clip"] is not None
+        assert tracker.motion and tracker.begin_s == t_s == 8.0, "the next one began where this one was cut"
+        clips.close()
+
+
+def test_sound_that_mp4_does_not_take_makes_it_matroska(tmp_path: Path) -> None:
+    clips = Clips(config(tmp_path, "/dev/video0", audio=True), lambda io, what, text: None)
+    with io_over(b"x") as io:
+        recorder = clips.open(io)
+        assert recorder is not None
+        first = recorder.ring.folder / (recorder.ring.begin_run(0.0).name % 0)
+        subprocess.run(["ffmpeg", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", SMALL.source(), "-f", "lavfi",
+                        "-i", "sine", "-t", "0.5", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "pcm_alaw",
+                        str(first)], check=True)
+        clips.piece(first.name, 1.0)
+        recorder.want("manual", None, 0.0, 1.0, None)
+        told = told_by(clips, io, 1.0, EventTracker(0.5, 5.0, 120.0))
+        clips.close()
+    assert told[0][0] == "saved" and told[0][1]["file"] == "boot0-manual.mkv", told
 
 
 # --- recordings that nobody has seen ------------------------------------------------------------------------------
