@@ -209,7 +209,8 @@ def main() -> int:
         ).stdout.strip()
         print(f"\n  Hutkeeper is at   {address}   (ready after {time.monotonic() - began:.1f} s)")
         print(f"  {code}\n" if code else "  Log in with the account that you made.\n")
-        print(f"  This machine is the device {house[0].id!r}; its meter and {count - 1} more devices are simulated.")
+        more = f"; its meter and {count - 1} more devices are" if count > 1 else "; its meter is"
+        print(f"  This machine is the device {house[0].id!r}{more} simulated.")
         if count < arguments.fleet:
             print(f"  Memory is short here: {count} devices and not {arguments.fleet}.")
         print(f"  Logs: {data}/*.log.  Ctrl-C ends everything.\n", flush=True)

@@ -89,7 +89,10 @@ def devices(count: int, this_id: str, this_name: str, **fields: object) -> Itera
         else:
             floor, room = divmod(n - 1, len(ROOMS))
             identity, name, tables = ROOMS[room]
-            identity, name = (identity, name) if floor == 0 else (f"{identity}-{floor + 1}", f"{name} {floor + 1}")
+            if floor:
+                identity, name = f"{identity}-{floor + 1}", f"{name} {floor + 1}"
+            if identity == this_id:  # a machine that is called as our rooms are
+                identity += "-demo"
             tables = simulated(tables)
         folder = "agent" if n == 0 else identity
         head = HEAD.format(id=identity, name=name, folder=folder, short="a" if n == 0 else f"a{n}", **fields)

@@ -24,18 +24,20 @@ MIN_PYTHON = (3, 11)
 EXTRAS = {"demo": "all", "test": "all,broker,test"}
 #: Debian package -> the program that shows that it is there.
 DEBS = {
-    "demo": {"mosquitto": "mosquitto"},
+    "demo": {"mosquitto": "mosquitto", "ffmpeg": "ffmpeg", "dbus-daemon": "dbus-daemon"},
     "test": {
         "mosquitto": "mosquitto",
         "mosquitto-clients": "mosquitto_pub",
         "openssl": "openssl",
         "chromium": "chromium",
         "fuse3": "fusermount3",
+        "ffmpeg": "ffmpeg",
+        "dbus-daemon": "dbus-daemon",
         "npm": "npm",
     },
 }
 #: What the goal can do without; everything else missing ends the run.
-OPTIONAL = {"demo": {"mosquitto"}, "test": {"npm"}}
+OPTIONAL = {"demo": {"mosquitto", "ffmpeg", "dbus-daemon"}, "test": {"npm"}}
 
 
 class Missing(Exception):

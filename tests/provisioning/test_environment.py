@@ -53,7 +53,9 @@ def test_a_second_run_asks_nothing_and_works_offline(checkout: Path) -> None:
         inputs = [made.ROOT / "setup.cfg", made.ROOT / "pyproject.toml"]
         made.stamp("pip-test", made.fingerprint(inputs, f"{made.EXTRAS['test']} {sys.version_info[:2]}"))
         made.stamp("npm", made.fingerprint([made.ROOT / "package-lock.json"], ""))
-        made.stamp("apt-demo", made.fingerprint([], "mosquitto"))
+        missing = [deb for deb, name in made.DEBS["demo"].items()
+                   if shutil.which(name, path=f"{checkout}:/usr/sbin:/sbin") is None]
+        made.stamp("apt-demo", made.fingerprint([], " ".join(missing)))
     finally:
         sys.path.remove(str(checkout / "provisioning"))
         sys.modules.pop("environment", None)
