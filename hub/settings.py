@@ -25,8 +25,8 @@ from msgspec import Meta, Struct
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
 
-__all__ = ["Broker", "Hub", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError", "Store", "Web",
-           "default_path", "load"]
+__all__ = ["Broker", "Foreign", "Hub", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError", "Store",
+           "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -66,6 +66,24 @@ class Mqtt(Struct, frozen=True, kw_only=True):
         return self.ca is not None or (self.host is not None and not is_loopback(self.host))
 
 
+class Foreign(Struct, frozen=True, kw_only=True):
+    """``[[broker.foreign]]``: topics of others that a device may hear and speak to (its plugin ``foreign_mqtt``)."""
+
+    device: Annotated[str, Meta(pattern=r"^(\*|[a-z0-9-]+)$")] = "*"
+    """Its id; ``*``: every paired device."""
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key, topics in (("read", self.read), ("write", self.write)):
+            for topic in topics:
+                first = topic.split("/", 1)[0]
+                if not first or set(first) & set("#+$%") or not topic.isprintable():
+                    raise ValueError(f"{key}: {topic!r}: begins with a plain word, as in tele/#")
+                if first == "hutkeeper" or (key == "write" and first == "homie" and not topic.endswith("/set")):
+                    raise ValueError(f"{key}: {topic!r}: every device has its own part of that tree and no more")
+
+
 class Broker(Struct, frozen=True, kw_only=True):
     """``[broker]``: the embedded broker. Plain MQTT is for this machine only, devices come by TLS."""
 
@@ -80,6 +98,7 @@ class Broker(Struct, frozen=True, kw_only=True):
     """0: the broker's state file is written at every change, all of it: about 1 ms and 150 KB a message at 2,000
     retained values. Else this often, in seconds: kinder to a card, and a killed broker forgets the last ones (no
     sample: those have receipts)."""
+    foreign: tuple[Foreign, ...] = ()
     program: Literal["auto", "mosquitto", "iotcore"] = "auto"
     """``iotcore`` keeps nothing over a restart and has no TLS here: for a try-out only."""
 

@@ -62,6 +62,8 @@ def plan(settings: Settings) -> Plan:
         save_s=settings.broker.save_s,
         tls=tls,
         reads=reads,
+        foreign=tuple((one.device, way, topic) for one in settings.broker.foreign
+                      for way, topics in (("read", one.read), ("write", one.write)) for topic in topics),
         program=settings.broker.program,
     )
 

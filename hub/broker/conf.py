@@ -83,10 +83,11 @@ def mosquitto_conf(
     return "\n".join(lines) + "\n"
 
 
-def acl(reads: Mapping[str, Sequence[str]]) -> str:
+def acl(reads: Mapping[str, Sequence[str]], foreign: Sequence[tuple[str, str, str]] = ()) -> str:
     """Who may read and write what; ``%u`` is the name in the certificate.
 
-    reads: device -> inputs that it may read, each ``<other device>/<plugin>`` (the live lane of that plugin)."""
+    reads: device -> inputs that it may read, each ``<other device>/<plugin>`` (the live lane of that plugin).
+    foreign: (device or ``*``, ``read`` or ``write``, topic of others)."""
     own = f"{topics.OURS}/%u"
     config = topics.discovery("%u", "+")
     write = [topics.homie("%u", "#"), f"{own}/records", f"{own}/response/#", f"{own}/reported", f"{own}/live/#", config]
@@ -101,9 +102,11 @@ def acl(reads: Mapping[str, Sequence[str]]) -> str:
     lines = ["# Written by hutkeeper at every start of the broker; changes are lost."]
     lines += [f"pattern write {topic}" for topic in write]
     lines += [f"pattern read {topic}" for topic in read]
-    for device, inputs in sorted(reads.items()):
+    lines += [f"pattern {way} {topic}" for device, way, topic in foreign if device == "*"]
+    for device in sorted({*reads, *(device for device, _, _ in foreign if device != "*")}):
         lines += ["", f"user {device}"]
-        lines += [f"topic read {topics.live(*name.split('/', 1))}" for name in sorted(inputs)]
+        lines += [f"topic read {topics.live(*name.split('/', 1))}" for name in sorted(reads.get(device, ()))]
+        lines += [f"topic {way} {topic}" for owner, way, topic in foreign if owner == device]
     return "\n".join(lines) + "\n"
 
 

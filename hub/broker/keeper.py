@@ -40,6 +40,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     tls: Callable[[], conf.TlsFiles | None] = lambda: None
     """Asked at each start and once a second: the files appear with the first pairing."""
     reads: Callable[[], dict[str, list[str]]] = dict
+    foreign: tuple[tuple[str, str, str], ...] = ()
+    """Topics of others: (device or ``*``, ``read`` or ``write``, topic)."""
     program: str = "auto"
     """``mosquitto``, ``iotcore``, or ``auto``: the first of the two that is there."""
 
@@ -84,7 +86,7 @@ class Keeper:
         self._tls = plan.tls()
         self._seen = self._look()
         user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else None
-        acl = self._write("acl", conf.acl(plan.reads()))
+        acl = self._write("acl", conf.acl(plan.reads(), plan.foreign))
         file = self._write("mosquitto.conf", conf.mosquitto_conf(
             port=plan.port, state_dir=plan.state_dir, acl=acl, max_devices=plan.max_devices, user=user,
             save_s=plan.save_s, tls=self._tls, tls_listen=plan.tls_listen, tls_port=plan.tls_port))

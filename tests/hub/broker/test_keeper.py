@@ -16,6 +16,7 @@ import pytest
 from agent.testing.broker import free_port
 from hub.broker import BrokerError, Keeper, events, ports
 from hub.broker.conf import MAX_PACKET_BYTES
+from hub.settings import SettingsError, load
 from tests.hub.broker.conftest import Process, needs_mosquitto
 from tests.hub.broker.mqtt import Client
 from tests.waiting import until
@@ -228,3 +229,16 @@ def test_the_pip_broker_stands_in_where_mosquitto_is_absent(keeper: Callable[...
         assert len(reader.wait_for("hutkeeper/1/rig/records")) == 256 << 10
     assert one.child
     assert subprocess.run(["pgrep", "-P", str(one.child.pid)], capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("foreign, said", [
+    ('read = ["#"]', "read: '#': begins with a plain word, as in tele/#"),
+    ('write = ["hutkeeper/1/attic/records"]', "every device has its own part of that tree and no more"),
+    ('write = ["homie/5/attic/#"]', "every device has its own part of that tree and no more"),
+    ('device = "+"', "broker.foreign.0.device"),
+])
+def test_rights_that_are_not_to_be_given_are_refused(tmp_path: Path, foreign: str, said: str) -> None:
+    (tmp_path / "hub.toml").write_text(f"[[broker.foreign]]\n{foreign}\n")
+    with pytest.raises(SettingsError) as error:
+        load(tmp_path / "hub.toml")
+    assert said in str(error.value)

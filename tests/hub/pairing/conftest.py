@@ -28,6 +28,12 @@ run_dir = "run"
 port = {port}
 tls_listen = "127.0.0.1"
 tls_port = {tls_port}
+[[broker.foreign]]
+device = "garden"
+read = ["zigbee2mqtt/#"]
+write = ["cmnd/#"]
+[[broker.foreign]]
+read = ["weather/#"]
 """
 
 

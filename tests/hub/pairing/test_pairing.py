@@ -86,7 +86,8 @@ def test_paired_devices_reach_the_broker_and_only_their_own_topics(
             ("hutkeeper/1/{}/live/main-meter", True), ("homeassistant/device/{}/main-meter/config", True),
             ("hutkeeper/1/{}/receipt", False), ("hutkeeper/1/{}/desired", False),
             ("hutkeeper/1/{}/request/log", False), ("hutkeeper/1/hub/$state", False), ("homeassistant/status", False),
-            ("elsewhere", False), ("homie/5/hub/$state", False),
+            ("elsewhere", False), ("homie/5/hub/$state", False), ("cmnd/lamp/POWER", True), ("weather/x", False),
+            ("zigbee2mqtt/lamp/set", False),
         )):
             payload = f"from garden {n}".encode()
             answer = garden.publish(topic.format("garden"), payload)
@@ -100,12 +101,13 @@ def test_paired_devices_reach_the_broker_and_only_their_own_topics(
         garden.subscribe("homeassistant/#")
         mine = ["homie/5/garden/x/y/set", "hutkeeper/1/garden/receipt", "hutkeeper/1/garden/request/log",
                 "hutkeeper/1/garden/desired", "hutkeeper/1/hub/$state", "homeassistant/status",
-                "homeassistant/device/garden/x/config", "homie/5/garden/x/y"]
+                "homeassistant/device/garden/x/config", "homie/5/garden/x/y", "zigbee2mqtt/lamp", "weather/x"]
         foreign = ["homie/5/attic/x/y/set", "homie/5/attic/x/y", "hutkeeper/1/attic/receipt",
                    "hutkeeper/1/attic/request/log", "hutkeeper/1/attic/desired", "hutkeeper/1/attic/live/other",
-                   "homeassistant/device/attic/x/config", "elsewhere"]
+                   "homeassistant/device/attic/x/config", "elsewhere", "cmnd/lamp/POWER"]
         for topic in [*mine, *foreign]:
             middle.publish(topic, b"look")
+        assert attic.publish("cmnd/lamp/POWER", b"ON") == "Not authorized", "granted to garden alone"
         assert attic.publish("hutkeeper/1/attic/live/main-meter", b"12 W") == "Success"
         assert garden.wait_for("hutkeeper/1/attic/live/main-meter") == b"12 W"  # its declared input, sent last
         assert {topic for topic, payload in garden.got if payload == b"look"} == set(mine)
