@@ -25,6 +25,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "paho": ("agent/uplink/", "hub/"),
     "sqlite_utils": ("hub/store/",),
     "serial": ("agent/runner/serial_port.py",),
+    "bleak": ("plugins/ble/",),
+    "dbus_fast": ("plugins/ble/",),
     "flask": ("hub/web/", "hub/pairing/"),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }
