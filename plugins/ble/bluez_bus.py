@@ -47,7 +47,7 @@ class AdapterBus:
             bus.disconnect()
 
     async def find(self, name: str) -> str:
-        """The object path of ``hci0`` or of the controller with this address. Raises NoAdapter, DBusRefused, OSError."""
+        """The object path of ``hci0``, or of the controller with this address. Raises NoAdapter, DBusRefused."""
         (objects,) = await self._call("/", OBJECTS, "GetManagedObjects")
         adapters = {path: interfaces[ADAPTER] for path, interfaces in objects.items() if ADAPTER in interfaces}
         for path, properties in adapters.items():
@@ -66,7 +66,8 @@ class AdapterBus:
         reply = await bus.call(Message(destination=destination, path=path, interface=interface, member=member,
                                        signature=signature, body=body or []))
         if reply is None or reply.message_type == MessageType.ERROR:
-            raise DBusRefused(reply.error_name or "" if reply else "", str(reply.body[0]) if reply and reply.body else "")
+            said = str(reply.body[0]) if reply and reply.body else ""
+            raise DBusRefused((reply.error_name if reply else None) or "", said)
         return list(reply.body)
 
     async def _connected(self) -> MessageBus:
@@ -88,7 +89,7 @@ class AdapterBus:
 
     async def _watch(self, bus: MessageBus) -> None:
         with suppress(Exception):  # it raises whatever ended the reader
-            await bus.wait_for_disconnect()
+            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
         if bus is self._bus:
             self.on_lost(None, "lost its D-Bus: the bus daemon ended")
 
@@ -98,7 +99,7 @@ class AdapterBus:
         if message.member == "NameOwnerChanged":
             _, old, new = message.body
             if old:
-                self.on_lost(None, "lost its scan: bluetoothd was restarted" if new else "lost its scan: bluetoothd ended")
+                self.on_lost(None, f"lost its scan: bluetoothd {'was restarted' if new else 'ended'}")
         elif message.member == "InterfacesRemoved" and ADAPTER in message.body[1]:
             self.on_lost(message.body[0], "was unplugged")
         elif message.member == "PropertiesChanged" and message.body[0] == ADAPTER:

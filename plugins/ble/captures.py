@@ -83,7 +83,8 @@ def _table(text: str, first: str) -> Iterator[tuple[float | None, bytes]]:
     address = next((at[name] for name in ADDRESSES if name in at), None)
     strength = next((at[name] for name in STRENGTHS if name in at), None)
     receiver = next((at[name] for name in RECEIVERS if name in at), None)
-    wide = {number: found[1] for number, name in enumerate(head) if (found := WIDE.match(name)) and name not in STRENGTHS}
+    wide = {number: found[1] for number, name in enumerate(head)
+            if (found := WIDE.match(name)) and name not in STRENGTHS}
     beacons = {number: name for number, name in enumerate(titles) if BEACON.match(name)}
     for number, row in enumerate(rows):
         cells = dict(enumerate(cell.strip() for cell in row))

@@ -36,12 +36,32 @@ class Decoded(Struct, omit_defaults=True):
     eddystone_uid: str | None = None
     """20 digits of the namespace and 12 of the instance."""
     badge: Badge | None = None
+    badge_id: str | None = None
+    """Whose list it is, even where the list is not believed."""
+    bad: str | None = None
+    """What could not be read, in one line; the rest is right all the same."""
     values: dict[str, Any] = {}
 
 
 def decode(advert: Advert, badge_company: str, strongest: int) -> Decoded:
-    """All of it. ``badge_company``: whose manufacturer data holds badge lists. Raises BadPayload."""
-    out = Decoded(badge=advert.badge, values={})
+    """All of it. ``badge_company``: whose manufacturer data holds badge lists. Never raises."""
+    out = Decoded(values={})
+    for read in (_manufacturer, _service):
+        try:
+            read(advert, badge_company, out)
+        except BadPayload as error:
+            out.bad = str(error)
+    said = out.badge or advert.badge
+    if said is not None:
+        out.badge_id = said.badge_id
+        try:
+            out.badge = checked(said, strongest)
+        except BadPayload as error:
+            out.badge, out.bad = None, str(error)
+    return out
+
+
+def _manufacturer(advert: Advert, badge_company: str, out: Decoded) -> None:
     if advert.tx_power_dbm is not None and -127 <= advert.tx_power_dbm <= 20:
         out.values["tx_power_dbm"] = advert.tx_power_dbm
     for company, text in advert.manufacturer.items():
@@ -52,12 +72,12 @@ def decode(advert: Advert, badge_company: str, strongest: int) -> Decoded:
             out.badge = badge(data)
         else:
             out.values["manufacturer_data"] = f"{company}:{data.hex()}"
+
+
+def _service(advert: Advert, badge_company: str, out: Decoded) -> None:
     frame = advert.service.get(EDDYSTONE)
     if frame is not None:
         _eddystone(_bytes(frame, EDDYSTONE), out)
-    if out.badge is not None:
-        out.badge = checked(out.badge, strongest)
-    return out
 
 
 def _bytes(text: str, where: str) -> bytes:

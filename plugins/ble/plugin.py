@@ -27,7 +27,7 @@ from . import adverts, dialects, payloads, properties
 from .adverts import Advert
 from .dedup import Dedup
 from .device import MAX_RECEIVERS, Heard, Window
-from .payloads import BadPayload, Decoded
+from .payloads import Decoded
 from .radio import Radio
 from .settings import BleConfig, Names
 from .strangers import Crowd, pseudonym
@@ -116,7 +116,10 @@ class Ble(Plugin, name="ble"):
         if line.event:
             if line.event == "lost":
                 self._lost += max(0, line.count)
-            yield from self._radio.event(line, t_s)
+            elif line.event in ("scanning", "failed"):
+                yield from self._radio.event(line, t_s)
+            else:
+                self._refuse(io, f"event {line.event[:40]!r} is unknown")
             return
         yield from self._radio.heard(line.receiver, t_s)
         yield from self._advert(io, line, t_s)
@@ -131,15 +134,12 @@ class Ble(Plugin, name="ble"):
         rssi_dbm = advert.rssi_dbm if adverts.usable_rssi(advert.rssi_dbm) else None
         said: Decoded | None = None
         if name is not None or not self._names.by_address_only:
-            try:
-                said = payloads.decode(advert, self.config.badge_company, self.config.badge_beacons)
-            except BadPayload as error:
-                if name is not None:
-                    self._refuse(io, f"{name}: {error}")
-                else:
-                    self._bad += 1  # a stranger's mistake is not worth a line
-            else:
-                name = name or self._names.sign(address, advert, said, self._pseudonym(address), t_s)
+            said = payloads.decode(advert, self.config.badge_company, self.config.badge_beacons)
+            name = name or self._names.sign(address, advert, said, self._pseudonym(address), t_s)
+            if said.bad and name is not None:
+                self._refuse(io, f"{name}: {said.bad}")
+            elif said.bad:
+                self._bad += 1  # a stranger's mistake is not worth a line
         company = next(iter(advert.manufacturer), "")
         self._crowd.saw(address, t_s, rssi_dbm, advert.name, name, company)
         if name is None:

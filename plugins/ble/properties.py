@@ -83,7 +83,7 @@ FLAGS = frozenset(prop.name for prop in SAID if prop.datatype in ("boolean",))
 
 def word(receiver: str) -> str:
     """A receiver's name as part of a property's."""
-    return re.sub(r"[^a-z0-9]+", "", receiver.lower())[:24]
+    return re.sub(r"[^a-z0-9]+", "_", receiver.lower().replace(":", "")).strip("_")[:24] or "other"
 
 
 def rssi_property(receiver: str, first: str) -> str:

@@ -17,6 +17,8 @@ HOLD_S = 300.0
 """An alert is over once the receiver has worked for so long: one that comes and goes raises it once."""
 ANEW_S = 600.0
 """Down for so long: the whole source is made anew, with a new thread and new connections."""
+DOWN = ("E_BLE_DOWN {adapter}: {reason}; kept: everything else goes on, the scan is tried again; "
+        "do: hutkeeper-agent status, bluetoothctl show, dmesg")
 
 
 class Radio:
@@ -91,8 +93,7 @@ class Radio:
             self._line("warning", f"{name}: {_short(ladder.reason, name)}; the scan is restarted", t_s)
         elif state == "down":
             if name not in self._alert_s:
-                self._io.alert(_alert_id(name), f"E_BLE_DOWN {name}: {_short(ladder.reason, name)}; kept: everything else goes on, "
-                               f"the scan is tried again; do: hutkeeper-agent status, bluetoothctl show, dmesg")
+                self._io.alert(_alert_id(name), DOWN.format(adapter=name, reason=_short(ladder.reason, name)))
             self._alert_s[name] = float("inf")
         elif before is not None:
             self._line("info", f"{name}: hears again after {silent_s:.0f} s", t_s)
@@ -102,7 +103,7 @@ class Radio:
             self._alert_s[name] = float("inf")
 
     def _degrade(self) -> None:
-        reasons = [_short(ladder.reason, name) for name, ladder in self._ladders.items() if ladder.state != "up"]
+        reasons = [f"{name}: {_short(ladder.reason, name)}" for name, ladder in self._ladders.items() if ladder.state != "up"]
         reason = "; ".join(reasons) or None
         if (reason is None) != (self._degraded is None):
             self._degraded = reason
@@ -114,7 +115,7 @@ class Radio:
 
 
 def _alert_id(name: str) -> str:
-    return f"ble-{word(name)}-down"
+    return f"ble-{word(name)}-down".replace("_", "-")
 
 
 def _short(reason: str, name: str) -> str:

@@ -144,7 +144,7 @@ class Names:
                     return name
         if said.eddystone_uid is not None and (name := signs.get(("eddystone_uid", said.eddystone_uid))) is not None:
             return name
-        if said.badge is not None and (name := signs.get(("badge_id", said.badge.badge_id))) is not None:
+        if said.badge_id is not None and (name := signs.get(("badge_id", said.badge_id))) is not None:
             return name
         if advert.name is not None and (name := signs.get(("local_name", advert.name))) is not None:
             return name

@@ -47,7 +47,8 @@ class SimAdapter:
 class SimBluez:
     """bluetoothd on the bus at ``address``. Everything on one event loop."""
 
-    def __init__(self, address: str, *, passive: bool = True, gate: Literal["any filter", "rssi"] = "any filter") -> None:
+    def __init__(self, address: str, *, passive: bool = True,
+                 gate: Literal["any filter", "rssi"] = "any filter") -> None:
         self.address = address
         self.adapters: dict[str, SimAdapter] = {}
         self.mute = False
@@ -73,7 +74,7 @@ class SimBluez:
         if bus is not None:
             bus.disconnect()
             with suppress(Exception):  # dbus-fast raises the reader's EOF here
-                await bus.wait_for_disconnect()
+                await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     def plug(self, name: str, address: str) -> SimAdapter:
         adapter = self.adapters[name] = SimAdapter(f"/org/bluez/{name}", address)

@@ -20,7 +20,8 @@ CONFIG = """<busconfig>
 </busconfig>
 """
 #: The daemon lives as long as our end of the pipe: a process that is killed leaves none behind.
-WITH_US = 'dbus-daemon --nofork --nopidfile --nosyslog --print-address=1 --config-file="$1" & cat >/dev/null; kill $!; wait'
+WITH_US = ('dbus-daemon --nofork --nopidfile --nosyslog --print-address=1 --config-file="$1" & '
+           'cat >/dev/null; kill $!; wait')
 
 
 class PrivateBus:

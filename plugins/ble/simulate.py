@@ -1,4 +1,4 @@
-"""A house full of beacons, badges and strangers' phones behind a real D-Bus: for ``simulate = true``, demo and tests."""
+"""A house of beacons, badges and strangers' phones behind a real D-Bus: for ``simulate = true``, demo and tests."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class SimulatedRadio(threading.Thread):
     def __init__(self, address: str, make: Callable[[str], Any]) -> None:
         super().__init__(name="simulated-radio", daemon=True)
         self.bluez: Any = make(address)
+        self.bus: Any = None
         self._loop = asyncio.new_event_loop()
 
     def run(self) -> None:
@@ -85,14 +86,14 @@ def simulated_radio(adapters: tuple[str, ...] = ("hci0",), **kind: Any) -> Itera
 
     with private_bus() as bus:
         radio = SimulatedRadio(bus.address, lambda address: SimBluez(address, **kind))
-        radio.bus = bus  # type: ignore[attr-defined]
+        radio.bus = bus
         radio.start()
         try:
             radio.call(radio.bluez.start())
             for number, name in enumerate(adapters):
                 named = name if name.startswith("hci") else f"hci{number}"
                 address = f"00:1A:7D:DA:71:{number:02X}" if name.startswith("hci") else name
-                radio.call(lambda named=named, address=address: radio.bluez.plug(named, address))  # type: ignore[misc]
+                radio.call(lambda named=named, address=address: radio.bluez.plug(named, address))
             yield radio
         finally:
             radio.stop()
@@ -120,7 +121,8 @@ async def _house(radio: SimulatedRadio, devices: dict[str, Device], config: BleC
         for number, phone in enumerate(phones):
             if tick % 6 == number % 6:
                 for adapter in radio.bluez.adapters:
-                    radio.bluez.advert(adapter, phone, round(noise.gauss(-82, 6)), manufacturer={0x004C: b"\x10\x05" + noise.randbytes(5)})
+                    radio.bluez.advert(adapter, phone, round(noise.gauss(-82, 6)),
+                                       manufacturer={0x004C: b"\x10\x05" + noise.randbytes(5)})
         if tick % 9000 == 8999:
             phones[noise.randrange(STRANGERS)] = _random_address(noise)
         tick += 1
