@@ -209,6 +209,12 @@ class SimBluez:
             self._signal(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", [DEVICE, changed, []])
         return bool(changed)
 
+    async def drained(self) -> None:
+        """Until the bus daemon has read everything: dbus-fast takes a full socket (some 180 signals) for a broken one."""
+        assert self._bus is not None
+        await self._bus.call(Message(destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
+                                     interface="org.freedesktop.DBus", member="GetId"))
+
     def _forget(self, adapter: SimAdapter) -> None:
         for path in list(adapter.devices):
             del adapter.devices[path]
