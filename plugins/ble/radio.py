@@ -103,7 +103,8 @@ class Radio:
             self._alert_s[name] = float("inf")
 
     def _degrade(self) -> None:
-        reasons = [f"{name}: {_short(ladder.reason, name)}" for name, ladder in self._ladders.items() if ladder.state != "up"]
+        reasons = [f"{name}: {_short(ladder.reason, name)}" for name, ladder in self._ladders.items()
+                   if ladder.state != "up"]
         reason = "; ".join(reasons) or None
         if (reason is None) != (self._degraded is None):
             self._degraded = reason

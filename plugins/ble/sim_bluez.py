@@ -210,7 +210,7 @@ class SimBluez:
         return bool(changed)
 
     async def drained(self) -> None:
-        """Until the bus daemon has read everything: dbus-fast takes a full socket (some 180 signals) for a broken one."""
+        """Until the bus daemon has read all: dbus-fast takes a full socket (some 180 signals) for a broken one."""
         assert self._bus is not None
         await self._bus.call(Message(destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
                                      interface="org.freedesktop.DBus", member="GetId"))

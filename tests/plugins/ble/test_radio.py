@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,8 @@ def lines(source: BluezSource, wanted: int, event: str = "") -> list[Advert]:
 
 
 def config(radio: SimulatedRadio, **more: object) -> BleConfig:
-    return BleConfig(**{"devices": NAMED, "bus": radio.bluez.address, "rssi_interval_s": 0.0, "interval_s": 0.2, **more})
+    usual = {"devices": NAMED, "bus": radio.bluez.address, "rssi_interval_s": 0.0, "interval_s": 0.2}
+    return BleConfig(**usual | more)
 
 
 async def burst(radio: SimulatedRadio, packets: int) -> None:
@@ -225,7 +226,7 @@ def test_b54_unplugged_and_back_under_another_number(quick: None) -> None:
         gc.collect()
         before = len(os.listdir("/proc/self/fd"))
         names = ["hci0", "hci1", "hci2", "hci3"]
-        for old, new in zip(names, names[1:], strict=False):
+        for old, new in pairwise(names):
             radio.call(lambda old=old: radio.bluez.unplug(old))
             plugin.wait("stalled", lambda: plugin.values("scanner")[-1:] != ["up"])
             radio.call(lambda new=new: radio.bluez.plug(new, DONGLE))
