@@ -40,7 +40,8 @@ def test_eddystone() -> None:
 
 def test_b43_a_beacon_without_sensors_says_nothing_of_them() -> None:
     """8000 and 0 are the specification's words for "not supported", and no -128 C and 0 V."""
-    assert set(said(service={"feaa": "20000000800000000102" + "00000fa0"}).values) == {"sent_adverts", "beacon_uptime_s"}
+    found = said(service={"feaa": "20000000800000000102" + "00000fa0"}).values
+    assert set(found) == {"sent_adverts", "beacon_uptime_s"}
 
 
 @pytest.mark.parametrize(("manufacturer", "service", "words"), [
