@@ -5,7 +5,7 @@
     {"address":"C4:7C:8D:6A:11:07","rssi_dbm":-71,"receiver":"hci0","manufacturer":{"004c":"0215..."}}
 
 Beside advertisements there are a few words of the scanner itself (``event``), in the same stream so that a replay
-sees them too: ``scanning``, ``failed`` (with ``reason``), ``lost`` (with ``count``).
+sees them too: ``scanning``, ``failed`` (with ``reason``), ``lost`` (with ``count``), ``note`` (a line for the log).
 """
 
 from __future__ import annotations

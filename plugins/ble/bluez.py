@@ -29,8 +29,12 @@ END_S = 0.7
 """The plugin must end within a second."""
 OFF_S = 1.0
 """Between power off and on: the chip's firmware is loaded anew."""
+MONITOR_S = 0.5
+"""bluetoothd hands a monitor to the kernel after its answer; the scan must begin later."""
 QUEUE = 20_000
 """Some seconds of the busiest place; what is over is counted as lost."""
+ANY_FLAGS = (0, 1, b"\x06")
+"""LE general discoverable: the monitor needs a pattern, which one does not matter."""
 #: Every packet with its own strength: without RSSI in the filter BlueZ holds back changes below 8 dB (its
 #: RSSI_THRESHOLD; from 2026 on only a filter that names RSSI lifts that), and repeats without DuplicateData.
 FILTERS = {"RSSI": -127, "DuplicateData": True}
@@ -40,17 +44,18 @@ class BluezSource(Inbox):
     """:class:`agent.api.Source` over one or more adapters.
 
     ``adapters``: ``hci0``, or the controller's own address, which stays when the numbers change. ``patterns``: passive
-    scan for (start, AD type, bytes), else active. ``bus``: D-Bus address, empty for the system's."""
+    scan for (start, AD type, bytes), else active. ``every_packet``: see Receiver. ``bus``: D-Bus address, empty for the
+    system's."""
 
-    def __init__(self, adapters: tuple[str, ...], patterns: tuple[tuple[int, int, bytes], ...] = (),
-                 bus: str = "") -> None:
+    def __init__(self, adapters: tuple[str, ...], patterns: tuple[tuple[int, int, bytes], ...] = (), *,
+                 every_packet: bool = False, bus: str = "") -> None:
         super().__init__(QUEUE)
         if bus:
             os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = bus  # the only way to tell bleak; one bus a process
         self._told_dropped = 0
         self._loop = asyncio.new_event_loop()
         self._bus = AdapterBus(bus)
-        self._receivers = {name: Receiver(name, patterns, self, self._bus) for name in adapters}
+        self._receivers = {name: Receiver(name, patterns, every_packet, self, self._bus) for name in adapters}
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="ble-radio", daemon=True)
         self._thread.start()
@@ -115,16 +120,20 @@ class BluezSource(Inbox):
 
 
 class Receiver:
-    """One adapter and its scan. All on the loop's thread."""
+    """One adapter and its scan. All on the loop's thread.
 
-    def __init__(self, name: str, patterns: tuple[tuple[int, int, bytes], ...], source: BluezSource,
-                 bus: AdapterBus) -> None:
+    ``every_packet``: hold an advertisement monitor open beside the active scan. When that begins the kernel then leaves
+    the controller's own filter of duplicates off (hci_active_scan_sync), else on: a chip may drop what it has told."""
+
+    def __init__(self, name: str, patterns: tuple[tuple[int, int, bytes], ...], every_packet: bool,
+                 source: BluezSource, bus: AdapterBus) -> None:
         self.name = name
         self.path = ""
         self._patterns = patterns
+        self._every_packet = every_packet and not patterns
         self._source = source
         self._bus = bus
-        self._scanner: BleakScanner | None = None
+        self._scanners: list[BleakScanner] = []
         self._busy = False
         self._generation = 0
 
@@ -147,8 +156,12 @@ class Receiver:
                 await asyncio.wait_for(self._bus.power(self.path, False), START_S)
                 await asyncio.sleep(OFF_S)
                 await asyncio.wait_for(self._bus.power(self.path, True), START_S)
-            self._scanner = self._make(self.path.rpartition("/")[2])
-            await asyncio.wait_for(self._scanner.start(), START_S)
+            adapter = self.path.rpartition("/")[2]
+            if self._every_packet:
+                await self._monitor(adapter)
+            scanner = self._make(adapter)
+            self._scanners.append(scanner)
+            await asyncio.wait_for(scanner.start(), START_S)
             self._source.tell(Advert(event="scanning", receiver=self.name))
         except Exception as error:  # bleak and dbus-fast raise OSError, EOFError, AuthError, BleakError, ValueError...
             self._failed(explain(error, self.name))
@@ -156,11 +169,22 @@ class Receiver:
             self._busy = False
 
     async def stop(self, limit_s: float = STOP_S) -> None:
-        scanner, self._scanner = self._scanner, None
+        scanners, self._scanners = self._scanners, []
         self._generation += 1
-        if scanner is not None:
+        for scanner in scanners:
             with suppress(Exception):  # bluetoothd may be gone, or answer that it knows of no scan: either is fine
                 await asyncio.wait_for(scanner.stop(), limit_s)
+
+    async def _monitor(self, adapter: str) -> None:
+        """The scan goes on without it."""
+        monitor = BleakScanner(lambda device, said: None, scanning_mode="passive",
+                               bluez={"adapter": adapter, "or_patterns": [ANY_FLAGS]})  # type: ignore[list-item]
+        try:
+            await asyncio.wait_for(monitor.start(), START_S)
+            self._scanners.append(monitor)
+            await asyncio.sleep(MONITOR_S)
+        except Exception as error:
+            self._source.tell(Advert(event="note", receiver=self.name, reason=explain(error, self.name)))
 
     def _make(self, adapter: str) -> BleakScanner:
         self._generation += 1

@@ -126,5 +126,6 @@ def explain(error: Exception, name: str) -> str:
         address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", "/run/dbus/system_bus_socket")
         return f"{name}: no D-Bus at {address}: is dbus installed and running?"
     if "passive" in str(error):
-        return f"{name}: BlueZ cannot scan passively: start bluetoothd with --experimental, or leave out patterns"
+        return (f"{name}: BlueZ cannot scan passively: start bluetoothd with --experimental, "
+                "or leave out patterns and every_packet")
     return f"{name}: {type(error).__name__}: {str(error)[:200] or 'no reason given'}"

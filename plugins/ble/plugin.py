@@ -92,7 +92,7 @@ class Ble(Plugin, name="ble"):
         except ImportError as error:
             raise ConfigError(f"{error}: install the extra: pip install 'hutkeeper[ble]'") from None
         config: BleConfig = self.config
-        return BluezSource(config.adapters, config.or_patterns(), config.bus)
+        return BluezSource(config.adapters, config.or_patterns(), every_packet=config.every_packet, bus=config.bus)
 
     # --- one line -----------------------------------------------------------------------------------------------
 
@@ -116,6 +116,8 @@ class Ble(Plugin, name="ble"):
         if line.event:
             if line.event == "lost":
                 self._lost += max(0, line.count)
+            elif line.event == "note":
+                io.log.warning("%s", line.reason)
             elif line.event in ("scanning", "failed"):
                 yield from self._radio.event(line, t_s)
             else:

@@ -61,6 +61,8 @@ class BleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The median of this time is one reading; 0: every packet."""
     patterns: tuple[str, ...] = ()
     """Passive scan for ``start:type:bytes`` in hex (``0:ff:4c000215``); left out, an active scan for everything."""
+    every_packet: bool = False
+    """Hold a monitor open beside the active scan, so that the chip does not drop repeats."""
     quiet_s: Annotated[float, Meta(ge=10, le=86_400)] = 90.0
     """No advertisement for so long: the scan is restarted. Longer where really nobody advertises."""
     power_cycle: bool = True

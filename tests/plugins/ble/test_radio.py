@@ -130,7 +130,7 @@ def test_without_the_filter_bluez_holds_strengths_back() -> None:
 
 def test_a_passive_scan_hears_what_its_patterns_say(radio: SimulatedRadio) -> None:
     patterns = BleConfig(patterns=("0:ff:4c000215",)).or_patterns()
-    source = BluezSource(("hci0",), patterns, radio.bluez.address)
+    source = BluezSource(("hci0",), patterns, bus=radio.bluez.address)
     try:
         lines(source, 1, "scanning")
         until("the monitor is active", lambda: scanning(radio))
@@ -142,9 +142,30 @@ def test_a_passive_scan_hears_what_its_patterns_say(radio: SimulatedRadio) -> No
         source.close()
 
 
+def test_a_monitor_beside_the_active_scan(radio: SimulatedRadio) -> None:
+    """It is open, and nothing comes twice by it."""
+    source = BluezSource(("hci0",), every_packet=True, bus=radio.bluez.address)
+    adapter = radio.bluez.adapters["hci0"]
+    try:
+        until("monitor and scan", lambda: adapter.monitors and adapter.scanning)
+        send(radio, SERIES, manufacturer=IBEACON)
+        assert [one.rssi_dbm for one in lines(source, len(SERIES))] == SERIES
+        send(radio, [-44])
+        assert [one.rssi_dbm for one in lines(source, 1)] == [-44]
+    finally:
+        source.close()
+    until("both are closed", lambda: not adapter.monitors and not adapter.scanning)
+
+
+def test_no_monitor_is_a_line_and_the_scan_goes_on() -> None:
+    with simulated_radio(passive=False) as radio, running(config(radio, every_packet=True)) as plugin:
+        heard_again(radio, plugin)
+        assert [text for text in plugin.lines.of("warning") if "start bluetoothd with --experimental" in text]
+
+
 def test_bluez_without_passive_scan_is_told_in_one_line() -> None:
     with simulated_radio(passive=False) as radio:
-        source = BluezSource(("hci0",), ((0, 0xFF, b"L\0"),), radio.bluez.address)
+        source = BluezSource(("hci0",), ((0, 0xFF, b"L\0"),), bus=radio.bluez.address)
         try:
             assert "start bluetoothd with --experimental" in lines(source, 1, "failed")[0].reason
         finally:
