@@ -39,12 +39,14 @@ OWN = (
 
 def _rssi(name: str, title: str) -> Property:
     return Property(name=name, datatype="integer", unit="dBm", title=title, minimum=-127, maximum=20,
-                    device_class="signal_strength", state_class="measurement", max_age_s=RSSI_MAX_AGE_S)
+                    device_class="signal_strength", state_class="measurement", max_age_s=RSSI_MAX_AGE_S,
+                    comes_and_goes=True)
 
 
 def _said(name: str, datatype: Any, title: str, unit: str | None = None, **more: Any) -> Property:
     more.setdefault("max_age_s", SAID_MAX_AGE_S)
-    return Property(name=name, datatype=datatype, unit=unit, title=title, optional=True, **more)
+    return Property(name=name, datatype=datatype, unit=unit, title=title, optional=True, comes_and_goes=True,
+                    **more)
 
 
 SAID = (

@@ -67,6 +67,13 @@ def test_a_node_comes_before_its_first_reading_and_grows_with_its_receivers() ->
     assert nodes[0][0] < first
 
 
+def test_b41_a_badge_that_leaves_goes_stale_and_is_no_alert() -> None:
+    """An age for the strength, so that it is not taken for now; but whoever goes out does not raise the alarm."""
+    (node,) = [item for item in run([line(0)]) if isinstance(item, Node)]
+    assert all(prop.comes_and_goes for prop in node.properties)
+    assert {prop.name: prop.max_age_s for prop in node.properties}["rssi_dbm"] == 30
+
+
 def test_b42_a_strength_that_never_moves_is_uncertain() -> None:
     """What a BlueZ that holds strengths back does (its gate of 8 dB): found within half an hour."""
     told = Lines()
