@@ -35,7 +35,8 @@ class Radio:
         self._alert_s: dict[str, float] = {}
         """When a receiver with a standing alert came back, infinity while it is down."""
         self._budget = Budget(LINES_PER_H)
-        self._degraded: str | None = None
+        self._down: dict[str, str] = {}
+        """Receivers with a standing alert, and why: the plugin's health while there is one."""
         self._anew_s = now_s + ANEW_S
 
     def event(self, line: Advert, t_s: float) -> Iterator[Reading]:
@@ -67,6 +68,7 @@ class Radio:
             if now_s - self._alert_s.get(name, now_s) >= HOLD_S:
                 del self._alert_s[name]
                 self._io.alert(_alert_id(name), None)
+                self._degrade(name, None)
 
     def anew(self, now_s: float) -> bool:
         """Whether all receivers have been down for so long that the source itself is doubted."""
@@ -84,7 +86,6 @@ class Radio:
 
     def _tell(self, name: str, ladder: Ladder, t_s: float, silent_s: float = 0.0) -> Iterator[Reading]:
         before, state = self._told.get(name), ladder.state
-        self._degrade()
         if state == before:
             return
         self._told[name] = state
@@ -93,7 +94,9 @@ class Radio:
             self._line("warning", f"{name}: {_short(ladder.reason, name)}; the scan is restarted", t_s)
         elif state == "down":
             if name not in self._alert_s:
-                self._io.alert(_alert_id(name), DOWN.format(adapter=name, reason=_short(ladder.reason, name)))
+                reason = _short(ladder.reason, name)
+                self._io.alert(_alert_id(name), DOWN.format(adapter=name, reason=reason))
+                self._degrade(name, reason)
             self._alert_s[name] = float("inf")
         elif before is not None:
             self._line("info", f"{name}: hears again after {silent_s:.0f} s", t_s)
@@ -102,13 +105,13 @@ class Radio:
         elif name in self._alert_s:
             self._alert_s[name] = float("inf")
 
-    def _degrade(self) -> None:
-        reasons = [f"{name}: {_short(ladder.reason, name)}" for name, ladder in self._ladders.items()
-                   if ladder.state != "up"]
-        reason = "; ".join(reasons) or None
-        if (reason is None) != (self._degraded is None):
-            self._degraded = reason
-            self._io.degraded(reason)
+    def _degrade(self, name: str, reason: str | None) -> None:
+        """In step with the alerts, so that it does not come and go either."""
+        if reason is None:
+            self._down.pop(name, None)
+        else:
+            self._down[name] = reason
+        self._io.degraded("; ".join(f"{name}: {reason}" for name, reason in self._down.items()) or None)
 
     def _line(self, level: str, text: str, t_s: float) -> None:
         if self._budget.take(t_s):

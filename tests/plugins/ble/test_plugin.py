@@ -146,6 +146,21 @@ def test_the_alert_reads_as_the_hub_would_write_it() -> None:
     assert DOWN.format(adapter="hci0", reason="gone") == faults.line("E_BLE_DOWN", adapter="hci0", reason="gone")
 
 
+def test_the_alert_is_over_when_the_radio_has_worked_for_five_minutes() -> None:
+    raised: list[tuple[float, str, str | None]] = []
+    healths: list[tuple[float, str | None]] = []
+    lines = [line(0), *(line(400 + n) for n in range(400))]
+    with io_over(b"\n".join(lines), kind=Ble, config=BleConfig()) as io:
+        io.alert = lambda id_, text: raised.append((io.clock.monotonic_s(), id_, text))  # type: ignore[method-assign]
+        io.degraded = lambda why: healths.append((io.clock.monotonic_s(), why))  # type: ignore[method-assign]
+        list(Ble(BleConfig()).run(io))
+    (down_s, id_, text), (over_s, same, none) = raised
+    assert (id_, same, none) == ("ble-hci0-down", "ble-hci0-down", None)
+    assert text is not None and text.startswith("E_BLE_DOWN hci0: no advertisement for 110 s; kept: ")
+    assert (round(down_s), round(over_s)) == (110, 700)
+    assert [(round(t_s), why) for t_s, why in healths] == [(110, "hci0: no advertisement for 110 s"), (700, None)]
+
+
 def test_b57_after_ten_minutes_down_the_source_itself_is_made_anew() -> None:
     opened: list[float] = []
     with io_over(b"\n".join([line(0), line(2000)]), kind=Ble, config=BleConfig()) as io:
