@@ -40,6 +40,8 @@ class AdapterBus:
         self.on_lost: Callable[[str | None, str], None] = lambda path, reason: None
         self._address = address
         self._bus: MessageBus | None = None
+        self._connecting = asyncio.Lock()
+        self._watcher: asyncio.Task[None] | None = None
 
     def close(self) -> None:
         bus, self._bus = self._bus, None
@@ -61,8 +63,14 @@ class AdapterBus:
         await self._call(path, PROPERTIES, "Set", "ssv", [ADAPTER, "Powered", Variant("b", on)])
 
     async def _call(self, path: str, interface: str, member: str, signature: str = "",
-                    body: list[Any] | None = None, destination: str = BLUEZ) -> list[Any]:
-        bus = await self._connected()
+                    body: list[Any] | None = None) -> list[Any]:
+        async with self._connecting:  # several adapters ask at once
+            bus = await self._connected()
+        return await self._ask(bus, BLUEZ, path, interface, member, signature, body)
+
+    @staticmethod
+    async def _ask(bus: MessageBus, destination: str, path: str, interface: str, member: str, signature: str = "",
+                   body: list[Any] | None = None) -> list[Any]:
         reply = await bus.call(Message(destination=destination, path=path, interface=interface, member=member,
                                        signature=signature, body=body or []))
         if reply is None or reply.message_type == MessageType.ERROR:
@@ -77,14 +85,14 @@ class AdapterBus:
         bus = MessageBus(bus_address=self._address or None, bus_type=BusType.SYSTEM)
         try:
             await bus.connect()
+            bus.add_message_handler(self._seen)
+            for rule in RULES:
+                await self._ask(bus, DAEMON, "/org/freedesktop/DBus", DAEMON, "AddMatch", "s", [rule])
         except BaseException:
             bus.disconnect()
             raise
         self._bus = bus
-        bus.add_message_handler(self._seen)
-        for rule in RULES:
-            await self._call("/org/freedesktop/DBus", DAEMON, "AddMatch", "s", [rule], DAEMON)
-        asyncio.get_running_loop().create_task(self._watch(bus))
+        self._watcher = asyncio.get_running_loop().create_task(self._watch(bus))
         return bus
 
     async def _watch(self, bus: MessageBus) -> None:

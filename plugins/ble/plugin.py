@@ -67,7 +67,8 @@ class Ble(Plugin, name="ble"):
         if self._names.need_pseudonym:
             self._pseudonym_key(io)
         self._look_s, self._stats_s = _now_s(io), _now_s(io) + config.interval_s
-        self._radio = Radio(config, io)
+        if self._radio is None:  # one that goes on from an earlier attempt knows of its standing alerts
+            self._radio = Radio(config, io)
         stream = io.messages(self._open)
         try:
             while not io.stopping:

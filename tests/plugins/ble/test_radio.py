@@ -289,6 +289,23 @@ def test_b57_a_bluetoothd_that_answers_nothing_does_not_hold_up_the_end(radio: S
         assert not plugin.worker.is_alive()
 
 
+def test_several_adapters_share_one_connection_and_leave_none(radio: SimulatedRadio) -> None:
+    """They begin at the same moment."""
+    names = ("hci0", "hci1", "hci2")
+    for number, name in enumerate(names[1:], 1):
+        radio.call(lambda name=name, number=number: radio.bluez.plug(name, f"00:1A:7D:DA:72:{number:02X}"))
+    gc.collect()
+    before = sockets()
+    source = BluezSource(names, bus=radio.bluez.address)
+    try:
+        lines(source, 3, "scanning")
+        assert sockets() - before == 2 + 2  # bleak's and ours, and the loop's own pair
+    finally:
+        source.close()
+    gc.collect()
+    assert sockets() == before
+
+
 def test_two_adapters_two_strengths(quick: None) -> None:
     """Per receiver; one of them falling out does not touch the other."""
     with simulated_radio(("hci0", "hci1")) as radio, running(config(radio, adapters=("hci0", "hci1"))) as plugin:
@@ -346,6 +363,17 @@ def test_a_killed_process_leaves_no_bus_daemon_behind(tmp_path: Path) -> None:
         return [line for line in Path("/proc").glob("[0-9]*/cmdline") if folder.encode() in _bytes(line)]
 
     until("no daemon", lambda: not daemons(), found=daemons)
+
+
+def sockets() -> int:
+    return sum(_link(entry).startswith("socket:") for entry in Path("/proc/self/fd").iterdir())
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _bytes(path: Path) -> bytes:
