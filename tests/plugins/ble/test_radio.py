@@ -387,3 +387,16 @@ def test_no_dbus_daemon_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ConfigError, match="apt install dbus-daemon"), simulated_radio():
         pass
+
+
+def test_the_simulated_house_is_heard_whole() -> None:
+    """What ``simulate = true`` shows: badges with their lists, beacons of both kinds, strangers as a number."""
+    from plugins.ble.plugin import Ble
+
+    with Ble.simulate(BleConfig(interval_s=0.2, rssi_interval_s=0.0)) as simulated, running(simulated) as plugin:
+        wanted = {"badge-7": "beacons", "badge-8": "beacons", "front-door": "ibeacon", "cellar": "eddystone_uid"}
+        for node, name in wanted.items():
+            plugin.wait(f"{node} {name}", lambda node=node, name=name: plugin.values(name, node))
+            plugin.wait(f"{node} strength", lambda node=node: plugin.values("rssi_dbm", node))
+        plugin.wait("strangers", lambda: plugin.values("unknown_advertisers")[-1:] == [12])
+        assert {node.id for node in plugin.nodes} == set(wanted)
