@@ -60,6 +60,8 @@ class Property(Struct, frozen=True, kw_only=True, omit_defaults=True):
     device_class: str | None = None
     state_class: StateClass | None = None
     max_age_s: float | None = None
+    comes_and_goes: bool = False
+    """Silence is no fault (a badge that leaves the house): the value is stale after its age, and no alert says so."""
     priority: Priority = Priority.NORMAL
     diagnostic: bool = False
     enabled_by_default: bool = True

@@ -26,6 +26,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite_utils": ("hub/store/",),
     "serial": ("agent/runner/serial_port.py",),
     "gpiod": ("agent/runner/gpio.py",),
+    "bleak": ("plugins/ble/",),
+    "dbus_fast": ("plugins/ble/",),
     "flask": ("hub/web/", "hub/pairing/"),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }

@@ -87,7 +87,7 @@ class Alerts:
         watched: dict[str, list[Slot]] = {}
         stale: dict[str, list[Slot]] = {}
         for slot in self._values.slots.values():
-            if slot.max_age_us is None or slot.value_us is None or not slot.live:
+            if slot.max_age_us is None or slot.value_us is None or not slot.live or slot.prop.comes_and_goes:
                 continue
             watched.setdefault(slot.node.id, []).append(slot)
             until = slot.value_us + slot.max_age_us

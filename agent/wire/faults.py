@@ -85,6 +85,8 @@ FAULTS: dict[str, Fault] = {
         "the other plugins are not touched", "look at its log and its cable"),
     "E_GPIO": Fault("error", "{line}: {reason}", "the plugin retries", "{do}"),
     "E_SERIAL": Fault("error", "{port}: {reason}", "the plugin retries", "{do}"),
+    "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",
+        "everything else goes on, the scan is tried again", "hutkeeper-agent status, bluetoothctl show, dmesg"),
     # life cycle
     "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
         "nothing was touched, reading works", "install the newer hutkeeper again"),

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from agent.api import Property
 from agent.bus import Alert, Answer, Health, LogLine
 from tests.agent.state_lab import HEATER, RELAY, ROOM, VOLUME, House, declare, heater
 
@@ -25,6 +26,18 @@ def test_a_stale_value_raises_an_alert_that_a_fresh_one_resolves() -> None:
     house.now("heater", "room_temperature_c", 18.5)
     house.after(1.5)
     assert house.value("$alert/stale-heater-room-temperature-c") is None
+
+
+def test_what_comes_and_goes_is_stale_without_an_alert() -> None:
+    house = House("badge")
+    strength = Property(name="rssi_dbm", datatype="integer", unit="dBm", comes_and_goes=True)
+    house.state.on_hello(declare("badge", strength, ROOM))
+    house.settled()
+    house.now("badge", "rssi_dbm", -60)
+    house.now("badge", "room_temperature_c", 18.0)
+    house.after(10)
+    alerts = [topic.rsplit("/", 1)[1] for topic in house.broker.store if "/$alert/" in topic]
+    assert alerts == ["stale-badge-room-temperature-c"]
 
 
 def test_one_root_cause_is_one_alert() -> None:
