@@ -25,7 +25,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "paho": ("agent/uplink/", "hub/"),
     "sqlite_utils": ("hub/store/",),
     "serial": ("agent/runner/serial_port.py",),
-    "gpiod": ("agent/runner/gpio.py",),
+    "gpiod": ("agent/runner/gpio_lines.py",),
     "flask": ("hub/web/", "hub/pairing/"),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from agent.api import CommandRefused, ConfigError, GpioIo, MessageStream, Plugin, Property, Reading, Value
 
-from .leak import Verdict, rules_for
 from .meter import Meter
 from .properties import PROPERTIES
+from .rules import Verdict, rules_for
 from .words import Health, alert_text
 
 US = 1_000_000

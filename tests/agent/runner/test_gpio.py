@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from agent.api import ConfigError, Message, RetryLater
-from agent.runner.gpio import BUFFER_EVENTS, EdgeSource, GpioTrouble
+from agent.runner.gpio import EdgeSource
+from agent.runner.gpio_lines import BUFFER_EVENTS, GpioTrouble
 from agent.runner.messages import SourceStream
 from agent.simpins import SimPins
 from agent.testing.fakes import Lines

@@ -10,7 +10,7 @@ import random
 import sys
 from collections import Counter
 
-from plugins.water_meter.leak import Rules, rules_for
+from plugins.water_meter.rules import Rules, rules_for
 from plugins.water_meter.sim_house import DAY_S, Use, pulses, year
 from tests.plugins.water_meter.leaks import (
     HOUR_S,

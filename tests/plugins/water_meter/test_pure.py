@@ -8,7 +8,8 @@ import pytest
 
 from plugins.water_meter.debounce import Change, Debounce
 from plugins.water_meter.flow import Flow
-from plugins.water_meter.leak import LeakWatch, Rules
+from plugins.water_meter.leak import LeakWatch
+from plugins.water_meter.rules import Rules
 from plugins.water_meter.sim_house import DAY_S, Use, pulses, year
 from plugins.water_meter.turns import STUCK_CHANGES, OneContact, Quadrature, Turn
 from tests.plugins.water_meter.figures import LEAKS, Recorded, delay_s, false_alarms
