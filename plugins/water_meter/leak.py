@@ -27,7 +27,8 @@ SHORT_HOLE_S = 1800.0
 """A hole in the watch that is too short to hide a quiet hour."""
 SPARSE_S = 3 * 3600.0
 """Readings of an index that are further apart say nothing of the hours between."""
-INDEX_SPANS = 3
+INDEX_SPAN_S = 3 * 3600.0
+"""The longest stretch of an index whose mean may show a quiet: readings each quarter say little alone."""
 BASE_S = 3600.0
 """What flowed without a pause for less than this is no base flow."""
 MARKS = 50_000
@@ -57,7 +58,7 @@ class LeakWatch:
         """The last pulse, or the beginning."""
         self._quiet_s: float | None = None
         self._base = math.inf
-        self._index: deque[tuple[float, float]] = deque(maxlen=INDEX_SPANS + 1)
+        self._index: deque[tuple[float, float]] = deque()
         self._marks: deque[tuple[float, float]] = deque(maxlen=MARKS)
         """(time, litres since the beginning), the first one just older than ``still_h``."""
         self._litres = 0.0
@@ -108,9 +109,13 @@ class LeakWatch:
             self._index.append((t_s, index_l))
             return
         self._index.append((t_s, index_l))
+        while t_s - self._index[0][0] > INDEX_SPAN_S:
+            self._index.popleft()
         self._last_s = t_s
         self._add(t_s, index_l - before_l)
-        for then_s, then_l in list(self._index)[:-1]:
+        for then_s, then_l in self._index:
+            if then_s == t_s:
+                break
             most = (index_l - then_l + self._rules.litres) * 3600 / (t_s - then_s)
             if most <= self._rules.drip_l_h:
                 self._quiet(t_s)
