@@ -50,7 +50,7 @@ class WaterMeterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drip_l_h: Positive | None = None
     """The smallest drip looked for; left out, one pulse an hour, at least 1 L/h."""
     running_l_h: Positive | None = None
-    """Left out, a pulse in ten minutes, at least 60 L/h."""
+    """Left out, a pulse in two minutes, at least 60 L/h and at most half of burst_l_h."""
     running_min: Annotated[float, Meta(ge=5, le=600)] = 40.0
     burst_l_h: Positive = 1800.0
     vacation_l: Positive = 5.0

@@ -22,12 +22,15 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 
 def rules_for(
-    litres: float, *, drip_l_h: float | None = None, running_l_h: float | None = None, **more: float
+    litres: float, *, drip_l_h: float | None = None, running_l_h: float | None = None, burst_l_h: float = 1800.0,
+    **more: float
 ) -> Rules:
     """The limits of a meter with so much a pulse, where nothing else is wanted: no drip can be told from still water by
-    fewer than a pulse an hour, no running water by fewer than one in ten minutes."""
+    fewer than a pulse an hour, no running water by fewer than one in two minutes."""
+    if running_l_h is None:
+        running_l_h = min(max(60.0, 30 * litres), burst_l_h / 2)
     return Rules(litres=litres, drip_l_h=max(1.0, litres) if drip_l_h is None else drip_l_h,
-                 running_l_h=max(60.0, 6 * litres) if running_l_h is None else running_l_h, **more)
+                 running_l_h=running_l_h, burst_l_h=burst_l_h, **more)
 
 
 class Verdict(NamedTuple):
