@@ -292,7 +292,7 @@ def test_backflow_and_a_dead_second_contact_are_said() -> None:
     assert (last["index_l"], last["reverse_volume_l"]) == (0.0, 6.0)
 
 
-@pytest.mark.parametrize("changes", [{"drip_l_h": 60.0}, {"burst_l_h": 50.0}, {"max_flow_l_h": 1000.0}])
+@pytest.mark.parametrize("changes", [{"drip_l_h": 60.0}, {"running_l_h": 2000.0}, {"max_flow_l_h": 1000.0}])
 def test_limits_in_the_wrong_order_are_a_config_error(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="drip_l_h < running_l_h < burst_l_h < max_flow_l_h must hold; they are "):
         WaterMeter(msgspec.structs.replace(WaterMeterConfig(), **changes))
