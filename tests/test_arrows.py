@@ -28,6 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "gpiod": ("agent/runner/gpio.py",),
     "bleak": ("plugins/ble/",),
     "dbus_fast": ("plugins/ble/",),
+    "gpiod": ("agent/runner/gpio_lines.py",),
     "flask": ("hub/web/", "hub/pairing/"),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
-from msgspec import Struct
+from .equal import EqualIntervals
+from .rules import Rules, Verdict
 
 TOLERANCE = 0.93
 """Of the drip's pace: its single intervals vary."""
-EQUAL = 0.1
-"""Relative difference of an interval from the mean of the equal ones."""
-EQUAL_WINDOW_S, EQUAL_S, EQUAL_INTERVALS = 5 * 3600.0, 4 * 3600.0, 5
-"""So much of the window must be equal intervals."""
 RUNNING_PULSES = 10
 """Fewer say too little about a flow without a pause."""
 BURST_INTERVALS = 3
@@ -30,47 +27,11 @@ SHORT_HOLE_S = 1800.0
 """A hole in the watch that is too short to hide a quiet hour."""
 SPARSE_S = 3 * 3600.0
 """Readings of an index that are further apart say nothing of the hours between."""
-INDEX_SPANS = 3
+INDEX_SPAN_S = 3 * 3600.0
+"""The longest stretch of an index whose mean may show a quiet: readings each quarter say little alone."""
 BASE_S = 3600.0
 """What flowed without a pause for less than this is no base flow."""
 MARKS = 50_000
-
-
-class Rules(Struct, frozen=True, kw_only=True):
-    """Limits; flows in litres an hour, of a meter with ``litres`` a pulse (or a unit of its index)."""
-
-    litres: float = 1.0
-    drip_l_h: float = 1.0
-    drip_h: float = 22.0
-    running_l_h: float = 60.0
-    running_min: float = 40.0
-    burst_l_h: float = 1800.0
-    burst_s: float = 90.0
-    vacation_l: float = 5.0
-    still_h: float = 4.0
-
-
-def rules_for(
-    litres: float, *, drip_l_h: float | None = None, running_l_h: float | None = None, **more: float
-) -> Rules:
-    """The limits of a meter with so much a pulse, where nothing else is wanted: no drip can be told from still water by
-    fewer than a pulse an hour, no running water by fewer than one in ten minutes."""
-    return Rules(litres=litres, drip_l_h=max(1.0, litres) if drip_l_h is None else drip_l_h,
-                 running_l_h=max(60.0, 6 * litres) if running_l_h is None else running_l_h, **more)
-
-
-class Verdict(NamedTuple):
-    """``kind``: unknown, none, drip, vacation, running or burst. ``unknown``: not watched for long enough (B72)."""
-
-    kind: str
-    since_s: float | None
-    """When the leak began, as far as can be known."""
-    volume_l: float
-    """What it has cost so far: of a drip its constant part, of the others all that flowed."""
-    base_flow_l_h: float | None
-    """The most that can have flowed without a pause since the last quiet."""
-    quiet_age_s: float | None
-    """Since the last quiet; None: none seen yet."""
 
 
 class _Episode:
@@ -97,11 +58,11 @@ class LeakWatch:
         """The last pulse, or the beginning."""
         self._quiet_s: float | None = None
         self._base = math.inf
-        self._index: deque[tuple[float, float]] = deque(maxlen=INDEX_SPANS + 1)
+        self._index: deque[tuple[float, float]] = deque()
         self._marks: deque[tuple[float, float]] = deque(maxlen=MARKS)
         """(time, litres since the beginning), the first one just older than ``still_h``."""
         self._litres = 0.0
-        self._equal = _Equal()
+        self._equal = EqualIntervals()
         self._run_s: float | None = None
         self._run_l = 0.0
         self._drip: _Episode | None = None
@@ -148,9 +109,13 @@ class LeakWatch:
             self._index.append((t_s, index_l))
             return
         self._index.append((t_s, index_l))
+        while t_s - self._index[0][0] > INDEX_SPAN_S:
+            self._index.popleft()
         self._last_s = t_s
         self._add(t_s, index_l - before_l)
-        for then_s, then_l in list(self._index)[:-1]:
+        for then_s, then_l in self._index:
+            if then_s == t_s:
+                break
             most = (index_l - then_l + self._rules.litres) * 3600 / (t_s - then_s)
             if most <= self._rules.drip_l_h:
                 self._quiet(t_s)
@@ -201,11 +166,9 @@ class LeakWatch:
             self._running = _Episode(self._run_s, self._run_l)
         if len(self._fast) == self._fast.maxlen and t_s - self._fast[0] <= self._burst_s and self._burst is None:
             self._burst = _Episode(self._fast[0], rules.litres * (len(self._fast) - 1))
-        equal = self._equal
-        if self._drip is None and len(equal) >= EQUAL_INTERVALS and equal.length_s >= EQUAL_S:
-            pace = self._pulse_h * len(equal) / equal.length_s
-            if TOLERANCE * rules.drip_l_h <= pace < rules.running_l_h:
-                self._open_drip(equal.since_s, t_s, pace)
+        flow = self._equal.flow_l_h(rules.litres) if self._drip is None else None
+        if flow is not None and TOLERANCE * rules.drip_l_h <= flow < rules.running_l_h:
+            self._open_drip(self._equal.since_s, t_s, flow)
 
     def _open_drip(self, since_s: float, now_s: float, flow_l_h: float) -> None:
         self._drip = _Episode(since_s, flow_l_h * (now_s - since_s) / 3600)
@@ -270,7 +233,7 @@ class LeakWatch:
         self._marks.clear()
         self._marks.append((now_s, self._litres))
         self._fast.clear()
-        self._equal = _Equal()
+        self._equal = EqualIntervals()
         self._run_s = self._running = self._burst = None
         if away_s > SHORT_HOLE_S:
             self._quiet_s = None
@@ -292,33 +255,3 @@ class LeakWatch:
         if isinstance(drip, list) and len(drip) == 2 and all(isinstance(part, int | float) for part in drip):
             self._drip = _Episode(now_s - away_s - drip[0], drip[1])
         self.hole(now_s, away_s)
-
-
-class _Equal:
-    """Intervals between pulses that are equal, of the last hours. Other use makes intervals shorter and is passed over;
-    a longer one shows that nothing flows constantly and begins anew."""
-
-    def __init__(self) -> None:
-        self._intervals: deque[tuple[float, float]] = deque()
-        """(end, length)"""
-        self.length_s = 0.0
-
-    def __len__(self) -> int:
-        return len(self._intervals)
-
-    @property
-    def since_s(self) -> float:
-        end_s, length_s = self._intervals[0]
-        return end_s - length_s
-
-    def add(self, t_s: float, interval_s: float) -> None:
-        while self._intervals and self._intervals[0][0] <= t_s - EQUAL_WINDOW_S:
-            self.length_s -= self._intervals.popleft()[1]
-        mean_s = self.length_s / len(self._intervals) if self._intervals else 0.0
-        if interval_s > mean_s * (1 + EQUAL):
-            self._intervals.clear()
-            self.length_s = 0.0
-        elif interval_s < mean_s * (1 - EQUAL):
-            return
-        self._intervals.append((t_s, interval_s))
-        self.length_s += interval_s

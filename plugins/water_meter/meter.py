@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from .debounce import Debounce
 from .flow import Flow
-from .leak import LeakWatch, Rules
+from .leak import LeakWatch
+from .rules import Rules
 from .turns import OneContact, Quadrature, Turn, Turns
 
 US = 1_000_000

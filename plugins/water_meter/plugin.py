@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from agent.api import CommandRefused, ConfigError, GpioIo, MessageStream, Plugin, Property, Reading, Value
 
-from .leak import Verdict, rules_for
 from .meter import Meter
 from .properties import PROPERTIES
+from .rules import Verdict, rules_for
 from .words import Health, alert_text
 
 US = 1_000_000
@@ -36,7 +36,7 @@ class WaterMeterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     line: str = "GPIO17"
     """The contact: a line's name, gpiochip0/17, or sim:<socket>."""
-    line_b: str | None = None
+    second_line: str | None = None
     """A second contact, a quarter turn behind the first: tells the direction."""
     litres_per_pulse: Annotated[float, Meta(gt=0, le=10_000)] = 1.0
     pull: Literal["none", "up", "down"] = "up"
@@ -50,7 +50,7 @@ class WaterMeterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     drip_l_h: Positive | None = None
     """The smallest drip looked for; left out, one pulse an hour, at least 1 L/h."""
     running_l_h: Positive | None = None
-    """Left out, a pulse in ten minutes, at least 60 L/h."""
+    """Left out, a pulse in two minutes, at least 60 L/h and at most half of burst_l_h."""
     running_min: Annotated[float, Meta(ge=5, le=600)] = 40.0
     burst_l_h: Positive = 1800.0
     vacation_l: Positive = 5.0
@@ -80,7 +80,7 @@ class WaterMeter(Plugin, name="water_meter"):
         if rules.litres / rules.drip_l_h > SLOWEST_PULSE_H:
             raise ConfigError(f"drip_l_h = {rules.drip_l_h:g} is a pulse in {rules.litres / rules.drip_l_h:.0f} h, and "
                               f"no house is still for so long each day: at least {rules.litres / SLOWEST_PULSE_H:g}")
-        self._lines = (config.line,) if config.line_b is None else (config.line, config.line_b)
+        self._lines = (config.line,) if config.second_line is None else (config.line, config.second_line)
         self._health = Health(config.silent_h)
         self._meter: Meter | None = None
         self._seen_us = 0
@@ -88,6 +88,8 @@ class WaterMeter(Plugin, name="water_meter"):
         self._vacation = False
         self._watering_us: int | None = None
         self._kind = ""
+        self._blind = True
+        """Since the pins were opened, nothing is known of leaks yet."""
         self._backflow = False
         self._told: tuple[float, float] | None = None
         """Index and flow as told last."""
@@ -134,6 +136,7 @@ class WaterMeter(Plugin, name="water_meter"):
         """Go on with what is kept, or after a hole in the watch."""
         config: WaterMeterConfig = self.config
         now_us = io.clock.boottime_us()
+        self._blind = True
         if self._meter is not None:
             self._meter.hole(now_us, max(0, now_us - self._seen_us))
             return self._meter
@@ -176,12 +179,13 @@ class WaterMeter(Plugin, name="water_meter"):
         turned = verdict.kind != self._kind
         if turned:
             self._kind = verdict.kind
-            if verdict.kind != "unknown":  # of which nothing is known, neither good nor bad
+            self._blind = self._blind and verdict.kind == "unknown"
+            if not self._blind:  # while nothing is known, neither good nor bad is said
                 io.alert("leak", alert_text(verdict, now_us / US, config.price_per_m3, config.currency))
         backflow = meter.behind_l >= BACKFLOW_L
         if backflow != self._backflow:
             self._backflow = backflow
-            io.alert("backflow", f"{meter.behind_l:g} L flowed backwards: are line and line_b swapped, or does a "
+            io.alert("backflow", f"{meter.behind_l:g} L flowed backwards: are line and second_line swapped, or does a "
                      "non-return valve leak?" if backflow else None)
         now = meter.index_l, meter.flow_l_h(now_us)
         if now[0] != (self._told or (None,))[0]:
@@ -211,7 +215,7 @@ class WaterMeter(Plugin, name="water_meter"):
         if verdict.quiet_age_s is not None:
             values.append(("quiet_age_h", round(verdict.quiet_age_s / 3600, 2)))
         values += [("vacation", self._vacation), ("watering", self._watering_us is not None)]
-        if config.line_b is not None:
+        if config.second_line is not None:
             values.append(("reverse_volume_l", meter.reverse_l))
         values += [("rejected_edges", meter.rejected), ("bad_inputs", meter.bad_inputs)]
         for name, value in values:

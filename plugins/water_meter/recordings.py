@@ -3,7 +3,8 @@
 * NDJSON: ``{"t": 12.5, "level": 1}``, with ``"line"`` where there are two contacts; ``t`` in seconds, or ``t_us``.
 * CSV of edges: a head with ``t`` (or ``t_us``) and ``level``, perhaps ``line``.
 * CSV of an index: a head with a time (``datetime``, ``time``, ``date``) and a reading (``index``, ``reading``,
-  ``volume``; litres, or m³ where the head says so). Where a file has several meters, the first one is taken.
+  ``volume``), or what flowed since the row above (``consumption``, ``usage``); litres, or m³ where the head says so.
+  Where a file has several meters, the first one is taken.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from .meter import INDEX
 
-FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
+LONGEST_S = 100 * 366 * 86400.0
+FORMATS = ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
            "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M")
 
 
@@ -34,9 +37,15 @@ def messages(data: bytes, line: str) -> list[tuple[float, bytes]] | None:
     rows = [row for row in text.splitlines() if row.strip() and not row.startswith("#")]
     if not rows:
         return None
-    found = list(_ndjson(rows, line)) if rows[0].lstrip().startswith("{") else list(_table(rows, line))
+    try:
+        found = list(_ndjson(rows, line)) if rows[0].lstrip().startswith("{") else list(_table(rows, line))
+    except (csv.Error, RecursionError):
+        return None
+    found = [pair for pair in found if math.isfinite(pair[0])]
     found.sort(key=lambda pair: pair[0])
-    return [(t_s - found[0][0], message) for t_s, message in found] or None
+    if not found or found[-1][0] - found[0][0] > LONGEST_S:
+        return None
+    return [(t_s - found[0][0], message) for t_s, message in found]
 
 
 def _ndjson(rows: list[str], line: str) -> Iterator[tuple[float, bytes]]:
@@ -45,7 +54,7 @@ def _ndjson(rows: list[str], line: str) -> Iterator[tuple[float, bytes]]:
             record = json.loads(row)
             t_s = float(record["t"]) if "t" in record else float(record["t_us"]) / 1e6
             yield t_s, f"{record.get('line', line)} {_level(record['level'])}".encode()
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue
 
 
@@ -66,8 +75,11 @@ def _table(rows: list[str], line: str) -> Iterator[tuple[float, bytes]]:
     seconds, micros = column("t", "t_s", "seconds"), column("t_us")
     when, reading = column("datetime", "timestamp", "time", "date"), column("reading", "index", "volume")
     meter = column("user.key", "meter_id", "serial")
+    grows = reading is None
+    reading = column("consumption", "usage") if grows else reading
     unit = 1000.0 if reading is not None and ("m3" in names[reading] or "m³" in names[reading]) else 1.0
     first: str | None = None
+    sum_l = 0.0
     for row in body:
         try:
             if level is not None and (seconds is not None or micros is not None):
@@ -78,16 +90,23 @@ def _table(rows: list[str], line: str) -> Iterator[tuple[float, bytes]]:
                     first = first or row[meter]
                     if row[meter] != first:
                         continue
-                yield _time(row[when].strip()), f"{INDEX} {float(row[reading].replace(',', '.')) * unit:.10g}".encode()
+                litres = float(row[reading].replace(",", ".")) * unit
+                at = _time(row[when].strip())
+                sum_l += litres if grows and math.isfinite(litres) else 0.0
+                yield at, f"{INDEX} {sum_l if grows else litres:.10g}".encode()
         except (ValueError, IndexError):
             continue
 
 
 def _time(text: str) -> float:
-    """Seconds of a local time, as if every day had 24 hours. Raises ValueError."""
-    for form in FORMATS:
-        try:
-            return (datetime.strptime(text, form) - datetime(2000, 1, 1)).total_seconds()
-        except ValueError:
-            continue
-    return float(text)  # seconds since 1970
+    """Seconds of a time; a local one as if every day had 24 hours. Raises ValueError."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        for form in FORMATS:
+            try:
+                return datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()
+            except ValueError:
+                continue
+        return float(text)  # seconds since 1970
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

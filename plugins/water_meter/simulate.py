@@ -73,12 +73,12 @@ class SimulatedMeter(threading.Thread):
 @contextlib.contextmanager
 def simulated(config: Any, seed: int = 0) -> Iterator[Any]:
     """The config with simulated pins in place of its lines."""
-    names = ("a", "b") if config.line_b is not None else ("a",)
+    names = ("a", "b") if config.second_line is not None else ("a",)
     open_level = 1 if config.active_low else 0
     with SimPins(*names, level=open_level) as pins:
         meter = SimulatedMeter(pins, len(names), 1 - open_level, config.litres_per_pulse, seed)
         meter.start()
         try:
-            yield replace(config, line=pins.line("a"), line_b=pins.line("b") if len(names) == 2 else None)
+            yield replace(config, line=pins.line("a"), second_line=pins.line("b") if len(names) == 2 else None)
         finally:
             meter.stop()

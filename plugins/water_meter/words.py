@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from agent.api import Io
 
-from .leak import Verdict
 from .meter import Meter
+from .rules import Verdict
 
 NOISE_A_MINUTE = 600
 """More rejected edges than this are no contact's bounce."""

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from agent.api import ConfigError, Message, RetryLater
-from agent.runner.gpio import BUFFER_EVENTS, EdgeSource, GpioTrouble
+from agent.runner.gpio import EdgeSource
+from agent.runner.gpio_lines import BUFFER_EVENTS, GpioTrouble
 from agent.runner.messages import SourceStream
 from agent.simpins import SimPins
 from agent.testing.fakes import Lines
@@ -156,7 +157,7 @@ def test_an_edge_while_the_level_is_asked_is_not_told_twice(pins: Pins, tmp_path
     edges.close()
 
 
-def test_lines_of_two_chips_come_in_order_of_their_stamps(pins: Pins, tmp_path: Path) -> None:
+def test_lines_of_two_chips_are_one_source(pins: Pins, tmp_path: Path) -> None:
     edges = source(tmp_path, "EXP1", "GPIO17")
     assert {message.topic for message in edges.receive()} == {"EXP1", "GPIO17"}
     edges.close()
@@ -236,6 +237,19 @@ def test_simulated_pins_over_real_sockets() -> None:
         inverted = SourceStream(EdgeSource(lines[:1], "none", True, Log()), wait)
         assert read(inverted).data == b"0"
         inverted.close()
+
+
+def test_edges_of_several_lines_come_in_the_order_of_their_stamps() -> None:
+    with SimPins("a", "b", "c") as sim:
+        edges = EdgeSource((sim.line("a"), sim.line("b"), sim.line("c")), "none", False, Log())
+        first: list[Message] = []
+        while len(first) < 3:
+            wait(5.0, edges.fileno())
+            first += edges.receive()
+        for t_us, name in ((30, "a"), (10, "c"), (20, "b")):
+            sim.set(name, 1, t_us=t_us)
+        assert [message.t_us for message in edges.receive()] == [10, 20, 30]
+        edges.close()
 
 
 def test_a_simulated_pin_that_goes_away_and_comes_back() -> None:

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from plugins.water_meter.leak import LeakWatch, Rules
+from plugins.water_meter.leak import LeakWatch
+from plugins.water_meter.rules import Rules
 from plugins.water_meter.sim_house import DAY_S, Use
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared" / "data" / "water_hourly" / "households_open.csv.gz"

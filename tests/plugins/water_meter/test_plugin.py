@@ -238,6 +238,26 @@ def test_watering_is_forgotten_after_two_hours() -> None:
     assert 7200 <= kinds[0] <= 7300
 
 
+def test_an_alert_ends_with_the_running_water_and_not_with_a_lost_contact() -> None:
+    wire = ["< 0 GPIO17 0"]
+    for n in range(100):
+        wire += [f"< {30 + n * 30} GPIO17 1", f"< {30 + n * 30}.5 GPIO17 0"]
+
+    def alerts(blind_at_s: float) -> list[str | None]:
+        plugin, said = WaterMeter(WaterMeterConfig(interval_s=60.0)), list[str | None]()
+        with io_over("\n".join([*wire, "< 3300"]).encode()) as io:
+            io.alert = lambda alert_id, text: said.append(text)  # type: ignore[method-assign]
+            for reading in (run := plugin.run(io)):
+                if (reading.t_us or 0) >= blind_at_s * US:
+                    run.close()
+                    list(plugin.run(io))  # the pins were away, and the rest is seen by a new look at them
+                    break
+        return said
+
+    assert [text and text[:7] for text in alerts(9999)] == ["running", None]
+    assert [text and text[:7] for text in alerts(2990)] == ["running"]
+
+
 def test_B42_no_pulse_for_days_doubts_the_contact() -> None:
     found = records(WaterMeterConfig(silent_h=48.0, interval_s=3600.0),
                     ["< 0 GPIO17 0", "< 10 GPIO17 1", "< 10.5 GPIO17 0", f"< {50 * 3600}"])
@@ -247,18 +267,18 @@ def test_B42_no_pulse_for_days_doubts_the_contact() -> None:
 
 def test_B43_pulses_faster_than_any_water_are_not_counted_and_flicker_is_said() -> None:
     wire = ["< 0 GPIO17 0"]
-    for n in range(16000):  # a hum of 20 Hz, slow enough for the debounce
+    for n in range(8000):  # a hum of 20 Hz, slow enough for the debounce
         wire.append(f"< {1 + n / 40:.3f} GPIO17 {(n + 1) % 2}")
     wire.append("< 1000")
     found = records(WaterMeterConfig(), wire)
     last = {record["property"]: record["value"] for record in found if "property" in record}
-    assert last["index_l"] <= 400 * 6000 / 3600 + 1
-    assert last["rejected_edges"] > 3000
+    assert last["index_l"] <= 200 * 6000 / 3600 + 1
+    assert last["rejected_edges"] > 2000
     assert any("the contact flickers without end" in record.get("message", "") for record in found)
 
 
 def test_backflow_and_a_dead_second_contact_are_said() -> None:
-    config = WaterMeterConfig(line="GPIO17", line_b="GPIO27", interval_s=60.0)
+    config = WaterMeterConfig(line="GPIO17", second_line="GPIO27", interval_s=60.0)
     wire, t = ["< 0 GPIO17 0", "< 0.1 GPIO27 0"], 1.0
     for order in (("GPIO27 1", "GPIO17 1", "GPIO27 0", "GPIO17 0"),) * 6 + (("GPIO17 1", "GPIO17 0"),) * 30:
         for edge in order:
@@ -266,13 +286,13 @@ def test_backflow_and_a_dead_second_contact_are_said() -> None:
             t += 1
     found = records(config, [*wire, "< 900"])
     said = [record["message"] for record in found if "log" in record]
-    assert said[0].startswith("alert backflow: 5 L flowed backwards: are line and line_b swapped")
+    assert said[0].startswith("alert backflow: 5 L flowed backwards: are line and second_line swapped")
     assert said[1].startswith("degraded: GPIO27 does not change although the other contact does")
     last = {record["property"]: record["value"] for record in found if "property" in record}
     assert (last["index_l"], last["reverse_volume_l"]) == (0.0, 6.0)
 
 
-@pytest.mark.parametrize("changes", [{"drip_l_h": 60.0}, {"burst_l_h": 50.0}, {"max_flow_l_h": 1000.0}])
+@pytest.mark.parametrize("changes", [{"drip_l_h": 60.0}, {"running_l_h": 2000.0}, {"max_flow_l_h": 1000.0}])
 def test_limits_in_the_wrong_order_are_a_config_error(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="drip_l_h < running_l_h < burst_l_h < max_flow_l_h must hold; they are "):
         WaterMeter(msgspec.structs.replace(WaterMeterConfig(), **changes))
@@ -304,7 +324,7 @@ def test_a_restart_with_a_known_clock_goes_on_with_the_watch() -> None:
 
 @pytest.mark.parametrize("two", [False, True])
 def test_the_simulated_house_turns_its_meter(two: bool) -> None:
-    config = WaterMeterConfig(line_b="GPIO27" if two else None, interval_s=0.1, index_start_l=50.0)
+    config = WaterMeterConfig(second_line="GPIO27" if two else None, interval_s=0.1, index_start_l=50.0)
     with WaterMeter.simulate(config, 3) as simulated, running(simulated) as plugin:
         plugin.wait(lambda: (plugin.value("index_l") or 0) >= 51.0)
         assert plugin.value("leak") == "unknown"

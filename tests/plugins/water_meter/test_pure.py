@@ -8,7 +8,8 @@ import pytest
 
 from plugins.water_meter.debounce import Change, Debounce
 from plugins.water_meter.flow import Flow
-from plugins.water_meter.leak import LeakWatch, Rules
+from plugins.water_meter.leak import LeakWatch
+from plugins.water_meter.rules import Rules
 from plugins.water_meter.sim_house import DAY_S, Use, pulses, year
 from plugins.water_meter.turns import STUCK_CHANGES, OneContact, Quadrature, Turn
 from tests.plugins.water_meter.figures import LEAKS, Recorded, delay_s, false_alarms
@@ -282,7 +283,7 @@ def test_fewer_than_one_false_alarm_a_month_in_a_synthetic_year() -> None:
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded households (data/water_hourly) are not here")
 def test_recorded_households_at_most_3_episodes_a_year_and_3_litres_an_hour_found_in_24_hours() -> None:
-    recorded = Recorded(3.0, 60 * DAY_S)
+    recorded = Recorded(3.0, 120 * DAY_S)
     assert recorded.a_year <= 3.0
-    assert len(recorded.delays_h) > 40
+    assert len(recorded.delays_h) > 20
     assert recorded.missed == 0
