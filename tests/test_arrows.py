@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = ("agent", "plugins", "firmware_bridges", "hub", "provisioning")
 ARROWS: dict[str, set[str]] = {
     "agent": set(),
-    "plugins": {"agent.api", "firmware_bridges"},
+    "plugins": {"agent.api", "agent.simpins", "firmware_bridges"},
     "firmware_bridges": set(),
     "hub": {"agent.api", "agent.wire", "agent.settings", "agent.bus", "agent.inference", "agent.rules"},
     "provisioning": {"agent.settings", "agent.wire"},
@@ -25,6 +25,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "paho": ("agent/uplink/", "hub/"),
     "sqlite_utils": ("hub/store/",),
     "serial": ("agent/runner/serial_port.py",),
+    "gpiod": ("agent/runner/gpio.py",),
     "flask": ("hub/web/", "hub/pairing/"),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.api import ByteStream, Log, MessageStream, Source
 from agent.runner.messages import SourceStream
@@ -96,3 +96,10 @@ class RunnerIo:
         from agent.runner.messages import MqttSource
 
         return SourceStream(MqttSource(self._worker, filters), self._worker.wait)
+
+    def edges(self, *lines: str, pull: Literal["none", "up", "down"] = "none", active_low: bool = False
+              ) -> MessageStream:
+        """:class:`agent.api.GpioIo`: input pins, real ones or simulated."""
+        from agent.runner.gpio import EdgeSource
+
+        return SourceStream(EdgeSource(lines, pull, active_low, self._log), self._worker.wait)

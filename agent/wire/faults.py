@@ -83,6 +83,7 @@ FAULTS: dict[str, Fault] = {
         "the other plugins are not touched", "hutkeeper-agent check, then look at its log"),
     "E_PLUGIN_HUNG": Fault("error", "plugin {instance} made no progress for {age_s:.0f} s and was killed",
         "the other plugins are not touched", "look at its log and its cable"),
+    "E_GPIO": Fault("error", "{line}: {reason}", "the plugin retries", "{do}"),
     "E_SERIAL": Fault("error", "{port}: {reason}", "the plugin retries", "{do}"),
     # life cycle
     "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
