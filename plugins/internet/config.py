@@ -43,7 +43,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class InternetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``[plugins.<id>]`` of agent.toml."""
 
-    targets: dict[str, Target]
+    targets: dict[str, Target] = {}
     """Two or three at different firms, one of them ``http``: only a page shows a login portal."""
     interval_s: Annotated[float, Meta(ge=0.1, le=3600)] = 60.0
     """From round to round while all is well."""
@@ -61,8 +61,6 @@ class InternetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Who resolves the names of targets: ``system`` (those of /etc/resolv.conf) or ``host:port``."""
 
     def __post_init__(self) -> None:
-        if not self.targets:
-            raise ValueError("targets: at least one is needed: [plugins.<id>.targets.<name>]")
         for name, target in self.targets.items():
             if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name) or name == RESERVED:
                 raise ValueError(f"targets: {name!r} is no name for a target: a-z, 0-9 and -, at most 30, "
@@ -144,6 +142,13 @@ def check_target(target: Target) -> None:
         dns.encode_name(target.query)
         if target.expect_address and not is_ip(target.expect_address):
             raise ValueError(f"expect_address {target.expect_address!r}: an IP address is needed")
+
+
+def found_target(kind: str) -> Target:
+    """One that a capture tells of and no configuration, with the usual right answer."""
+    if kind == "http":
+        return Target(kind="http", address="http://192.0.2.1/")
+    return Target(kind="dns" if kind == "dns" else "tcp", address="192.0.2.1")
 
 
 def by_name(target: Target) -> bool:

@@ -1,8 +1,8 @@
-"""What one probe became, as a line: ``NAME WORD MILLISECONDS [BYTES]``, and what that says of the target. Pure.
+"""What one probe became, as a line: ``NAME KIND WORD MILLISECONDS [BYTES]``, and what that says of its target. Pure.
 
-The words: ``answered`` (BYTES is the raw answer: the head of a page, a DNS message), ``refused``, ``reset``, ``timeout``,
-``unreachable``, ``no-name`` (the resolver does not know it), ``error`` (BYTES says what). Of the router also
-``neighbour`` (mute, but the ARP table knows it), ``no-route`` and ``no-carrier`` (BYTES is the interface).
+The words: ``answered`` (BYTES is the raw answer: the head of a page, a DNS message), ``refused``, ``reset``,
+``timeout``, ``unreachable``, ``no-name`` (the resolver does not know it), ``error`` (BYTES says what). Of the router
+also ``neighbour`` (mute, but the ARP table knows it), ``no-route`` and ``no-carrier`` (BYTES is the interface).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .config import Target
 
 WORDS = ("answered", "refused", "reset", "timeout", "unreachable", "no-name", "error")
 GATEWAY_WORDS = (*WORDS, "neighbour", "no-route", "no-carrier")
-LINE = re.compile(rb"([a-z0-9-]{1,30}) ([a-z-]{1,20}) (\d{1,7}(?:\.\d{1,3})?)(?: (.*))?\Z", re.S)
-HEAD = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)(?: [^\r\n]*)?\r?\n")
+LINE = re.compile(rb"([a-z0-9-]{1,30}) (tcp|http|dns) ([a-z-]{1,20}) (\d{1,7}(?:\.\d{1,3})?)(?: (.*))?\Z", re.S)
+HEAD = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)(?: [^\r\n]*)?(?:\r?\n|\Z)")
 LOCATION = re.compile(rb"^location:[ \t]*([^\r\n]{1,200})", re.I | re.M)
 MAX_TEXT = 80
 
@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
     """One line, taken apart."""
 
     name: str
+    kind: str
     word: str
     ms: float
     data: bytes
@@ -38,26 +39,26 @@ class Judged(NamedTuple):
     text: str
 
 
-def line(name: str, word: str, seconds: float, data: bytes = b"") -> bytes:
-    return f"{name} {word} {seconds * 1000:.1f}".encode() + (b" " + data if data else b"")
+def line(name: str, kind: str, word: str, seconds: float, data: bytes = b"") -> bytes:
+    return f"{name} {kind} {word} {seconds * 1000:.1f}".encode() + (b" " + data if data else b"")
 
 
 def parse(data: bytes) -> Outcome:
     """Raises ValueError."""
     found = LINE.match(data)
     if found is None:
-        raise ValueError("expected NAME WORD MILLISECONDS [BYTES]")
-    word = found[2].decode()
+        raise ValueError("expected NAME KIND WORD MILLISECONDS [BYTES]")
+    word = found[3].decode()
     if word not in GATEWAY_WORDS:
         raise ValueError(f"{word!r} is none of {', '.join(GATEWAY_WORDS)}")
-    return Outcome(found[1].decode(), word, float(found[3]), found[4] or b"")
+    return Outcome(found[1].decode(), found[2].decode(), word, float(found[4]), found[5] or b"")
 
 
 def judge(target: Target, outcome: Outcome) -> Judged:
     """What the outcome says of its target. Never raises: an answer may be anything."""
     if outcome.word != "answered":
-        return Judged(False, False, {
-            "no-name": "name not resolved", "error": printable(outcome.data) or "error"}.get(outcome.word, outcome.word))
+        words = {"no-name": "name not resolved", "error": printable(outcome.data) or "error"}
+        return Judged(False, False, words.get(outcome.word, outcome.word))
     if target.kind == "http":
         return _page(target, outcome.data)
     if target.kind == "dns":

@@ -9,7 +9,7 @@ from typing import Any
 from agent.api import Io, MessageStream, Plugin, Reading, RetryLater, Yielded
 
 from . import properties
-from .config import RESERVED, InternetConfig
+from .config import RESERVED, InternetConfig, Target, found_target
 from .outages import Outages
 from .outcome import Judged, Outcome, judge, parse
 from .prober import Prober
@@ -32,34 +32,35 @@ class Internet(Plugin, name="internet"):
 
     def __init__(self, config: InternetConfig) -> None:
         super().__init__(config)
-        self._nodes = {name: properties.target_node(name, target.kind, target.address)
-                       for name, target in config.targets.items()}
-        self._history = {name: History(config.loss_window) for name in config.targets}
+        self._targets: dict[str, Target] = dict(config.targets)
+        """Without any in the configuration (a replay): those that the capture tells of."""
+        self._announced: set[str] = set()
+        self._history: dict[str, History] = {}
         self._state = Confirmed(config.confirm_rounds)
         self._outages = Outages()
         self._early: Outcome | None = None
         """The first outcome of the next round, in a capture without pauses."""
-        self._bad = 0
+        self._bad = self._bad_told = 0
+        self._well = True
         self._alerted: str | None = ""
         """What the alert says; empty: not known, an earlier process may have raised it."""
 
     def run(self, io: Io) -> Iterator[Yielded]:
         config: InternetConfig = self.config
-        yield from self._nodes.values()
         stream = io.messages(lambda: Prober(config, io.root))
         try:
             while not io.stopping:
                 began_us = io.clock.boottime_us()
                 outcomes = self._round(io, stream)
-                if self._bad:
+                if self._bad != self._bad_told:
+                    self._bad_told = self._bad
                     yield Reading("bad_outcomes", self._bad)
                 if outcomes:
                     yield from self._tell(io, outcomes, began_us)
                 elif not io.stopping:
-                    raise RetryLater(f"no outcome of any probe within {config.timeout_s + GRACE_S:.0f} s: the probes are "
-                                     "started anew")
-                well = self._state.reached and not self._state.bad_rounds
-                pause_s = config.interval_s if well else min(config.interval_s, config.retry_s)
+                    raise RetryLater(f"no outcome of any probe within {config.timeout_s + GRACE_S:.0f} s: the probes "
+                                     "are started anew")
+                pause_s = config.interval_s if self._well else min(config.interval_s, config.retry_s)
                 io.clock.sleep(max(0.0, pause_s - (io.clock.boottime_us() - began_us) / 1e6))
         finally:
             stream.close()
@@ -68,18 +69,24 @@ class Internet(Plugin, name="internet"):
         """Ask everybody, gather what they said. What has not answered in time is missing."""
         config: InternetConfig = self.config
         wanted = set(config.targets) | ({RESERVED} if config.gateway != "none" else set())
+        finding = not config.targets
         found: dict[str, Outcome] = {}
         if self._early is not None:
             found[self._early.name], self._early = self._early, None
         stream.write(b"probe")
         deadline_s = io.clock.monotonic_s() + config.timeout_s + GRACE_S
-        while wanted - found.keys() and not io.stopping and (left_s := deadline_s - io.clock.monotonic_s()) > 0:
+        while (finding or wanted - found.keys()) and not io.stopping:
+            left_s = deadline_s - io.clock.monotonic_s()
+            if left_s <= 0:
+                break
             message = stream.read(min(READ_S, left_s))
             if message is None or not message.data:
                 continue
             try:
                 outcome = parse(message.data)
-                if outcome.name not in wanted:
+                if finding and outcome.name != RESERVED:
+                    self._targets.setdefault(outcome.name, found_target(outcome.kind))
+                elif outcome.name not in wanted:
                     raise ValueError(f"{outcome.name!r} is no target")
             except ValueError as error:
                 self._bad += 1
@@ -92,10 +99,13 @@ class Internet(Plugin, name="internet"):
         return found
 
     def _tell(self, io: Io, outcomes: dict[str, Outcome], began_us: int) -> Iterator[Yielded]:
-        config: InternetConfig = self.config
         judged: dict[str, Judged] = {}
         losses = []
-        for name, target in config.targets.items():
+        for name, target in self._targets.items():
+            if name not in self._announced:
+                self._announced.add(name)
+                self._history[name] = History(self.config.loss_window)
+                yield properties.target_node(name, target.kind, target.address)
             if name not in outcomes:
                 continue
             outcome = outcomes[name]
@@ -108,7 +118,8 @@ class Internet(Plugin, name="internet"):
             yield Reading("answer", said.text, node=name)
         if not judged:
             return
-        verdict = decide(config, judged, outcomes.get(RESERVED))
+        verdict = decide(self._targets, judged, outcomes.get(RESERVED))
+        self._well = verdict.fault == "none"
         self._state.feed(verdict.internet, began_us)
         if self._state.reached is not None:
             yield Reading("internet_reached", self._state.reached)
@@ -129,7 +140,7 @@ class Internet(Plugin, name="internet"):
             if self._outages.begin(io, since_us):
                 yield Reading("internet_event", "lost")
             self._alert(io, f"no internet: {verdict.text}")
-        elif self._state.reached:
+        elif verdict.internet:
             ended, seconds = self._outages.end(io, began_us)
             if ended:
                 yield Reading("internet_event", "returned")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.api import Inbox, Message
+from agent.api import ConfigError, Inbox, Message
 
 from . import dns, routes
 from .config import PORTS, RESERVED, Address, InternetConfig, Target, address_of, is_ip, page_of
@@ -38,6 +38,8 @@ class Prober:
     """:class:`agent.api.Source`: ``send`` starts a round, ``receive`` gives its outcomes as they come."""
 
     def __init__(self, config: InternetConfig, root: Path) -> None:
+        if not config.targets:
+            raise ConfigError("targets: at least one is needed: [plugins.<id>.targets.<name>] with kind and address")
         self._config = config
         self._root = root
         self._inbox = Inbox()
@@ -67,24 +69,27 @@ class Prober:
     def _work(self) -> None:
         try:
             self._loop.run_forever()
-            for task in self._running.values():
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*self._running.values(), return_exceptions=True))
+            self._loop.run_until_complete(self._end(list(self._running.values())))
         finally:
             self._loop.close()
 
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _round(self) -> None:
         for name, target in self._config.targets.items():
-            self._start(name, lambda target=target: self._ask(target))  # type: ignore[misc]
+            self._start(name, target.kind, lambda target=target: self._ask(target))  # type: ignore[misc]
         if self._config.gateway != "none":
-            self._start(RESERVED, self._gateway)
+            self._start(RESERVED, "tcp", self._gateway)
 
-    def _start(self, name: str, work: Work) -> None:
+    def _start(self, name: str, kind: str, work: Work) -> None:
         if name not in self._running:
-            task = self._running[name] = self._loop.create_task(self._probe(name, work))
+            task = self._running[name] = self._loop.create_task(self._probe(name, kind, work))
             task.add_done_callback(lambda _: self._running.pop(name, None))
 
-    async def _probe(self, name: str, work: Work) -> None:
+    async def _probe(self, name: str, kind: str, work: Work) -> None:
         began = time.monotonic()
         data = b""
         try:
@@ -103,7 +108,7 @@ class Prober:
             word, data = ("unreachable", b"") if unreachable else ("error", str(error.strerror or error).encode())
         except Exception as error:  # a bug of ours must not leave a round without its outcome
             word, data = "error", f"{type(error).__name__}: {error}".encode()
-        self._inbox.put(line(name, word, time.monotonic() - began, data))
+        self._inbox.put(line(name, kind, word, time.monotonic() - began, data))
 
     async def _ask(self, target: Target) -> tuple[str, bytes]:
         if target.kind == "http":
@@ -179,8 +184,8 @@ class Prober:
             address = address_of(self._config.gateway, PORTS["gateway"])
         label = address.host.encode()
         try:
-            async with asyncio.timeout(self._config.timeout_s * 0.8), _socket(address, socket.SOCK_STREAM) as (sock, at):
-                await self._loop.sock_connect(sock, at)
+            async with asyncio.timeout(self._config.timeout_s * 0.8), _socket(address, socket.SOCK_STREAM) as opened:
+                await self._loop.sock_connect(*opened)
         except ConnectionRefusedError:
             return "refused", label
         except OSError as error:

@@ -26,8 +26,8 @@ PROPERTIES = (
     _loss(),
     Property(name="internet_event", datatype="enum", options=("lost", "returned"), title="Internet lost or back",
              event=True, priority=Priority.ALARM),
-    Property(name="outage_s", datatype="float", unit="s", title="Length of the outage that ended", event=True, minimum=0,
-             priority=Priority.ALARM),
+    Property(name="outage_s", datatype="float", unit="s", title="Length of the outage that ended", event=True,
+             minimum=0, priority=Priority.ALARM),
     Property(name="bad_outcomes", datatype="integer", title="Unreadable outcomes since start", minimum=0,
              diagnostic=True, optional=True),
 )

@@ -37,10 +37,18 @@ class Place(asyncio.DatagramProtocol):
         self._udp: asyncio.DatagramTransport | None = None
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", self.port))
+        for last in (False, False, False, True):
+            server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            port = server.sockets[0].getsockname()[1]
+            try:
+                await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, ("127.0.0.1", port))
+            except OSError:  # the free TCP port is somebody's UDP port
+                server.close()
+                if self.port or last:
+                    raise
+                continue
+            self._server, self.port = server, port
+            return
 
     def close(self) -> None:
         if self._server is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from .config import InternetConfig, by_name
+from .config import Target, by_name
 from .outcome import Judged, Outcome, printable
 
 FAULTS = ("none", "cable", "no_route", "gateway", "line", "unknown", "dns", "captive_portal")
@@ -21,10 +21,10 @@ class Verdict(NamedTuple):
     text: str
 
 
-def decide(config: InternetConfig, judged: dict[str, Judged], gateway: Outcome | None) -> Verdict:
+def decide(targets: dict[str, Target], judged: dict[str, Judged], gateway: Outcome | None) -> Verdict:
     """``judged``: every target by name; at least one."""
-    names = {name for name, target in config.targets.items() if by_name(target)}
-    pages = {name for name, target in config.targets.items() if target.kind == "http"}
+    names = {name for name, target in targets.items() if by_name(target)}
+    pages = {name for name, target in targets.items() if target.kind == "http"}
     reached = {name for name in judged if judged[name].reached}
     liars = [name for name in judged if judged[name].intercepted]
     router = _gateway(gateway)
@@ -44,16 +44,16 @@ def decide(config: InternetConfig, judged: dict[str, Judged], gateway: Outcome |
     if gateway is None:
         return Verdict(False, None, False, "unknown", "no target answers; the router was not asked")
     if gateway.word == "no-carrier":
-        return Verdict(False, False, False, "cable", f"no signal on {where or 'any interface'}: this device's own cable "
-                                                     "or Wi-Fi, or the switch it ends in")
+        return Verdict(False, False, False, "cable", f"no signal on {where or 'any interface'}: this device's own "
+                                                     "cable or Wi-Fi, or the switch it ends in")
     if gateway.word == "no-route":
         return Verdict(False, False, False, "no_route", "the cable has a signal but no router was found: DHCP in the "
                                                         "router, or the address settings of this device")
     if router:
-        return Verdict(False, True, False, "line", f"the router {where} answers, nothing behind it does: the modem, the "
-                                                   "provider's line, or the provider")
-    return Verdict(False, False, False, "gateway", f"the router {where} does not answer: its power, and the cables between "
-                                                   "this device and it")
+        return Verdict(False, True, False, "line", f"the router {where} answers, nothing behind it does: the modem, "
+                                                   "the provider's line, or the provider")
+    return Verdict(False, False, False, "gateway", f"the router {where} does not answer: its power, and the cables "
+                                                   "between this device and it")
 
 
 def _gateway(outcome: Outcome | None) -> bool | None:
