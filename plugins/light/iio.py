@@ -62,7 +62,8 @@ def read(folder: Path) -> Sample:
         decimals = len(_text(folder / f"{stem}_input").partition(".")[2])
         return Sample(value, 10.0 ** -decimals, False)
     scale = _shared(folder, number, "scale", 1.0)
-    return Sample((value + _shared(folder, number, "offset", 0.0)) * scale, abs(scale), value >= FULL_SCALE)
+    lux = round((value + _shared(folder, number, "offset", 0.0)) * scale, 3)
+    return Sample(lux, abs(scale), value >= FULL_SCALE)
 
 
 def _channel(folder: Path) -> tuple[str, str] | None:

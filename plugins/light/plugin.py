@@ -89,6 +89,7 @@ class Light(Plugin, name="light"):
         self._told_s = float("-inf")
         self._told_dark: bool | None = None
         self._bad = self._bad_told = 0
+        self._bad_told_s = float("-inf")
         self._degraded: str | None = None
 
     def run(self, io: Io) -> Iterator[Yielded]:
@@ -124,7 +125,7 @@ class Light(Plugin, name="light"):
                     raise RetryLater(text) from None
             else:
                 yield Reading("saturated", sample.saturated)
-                yield from self._tell(io, "illuminance_lx", round(sample.illuminance_lx, 3), sample.step_lx, sample.saturated)
+                yield from self._tell(io, "illuminance_lx", sample.illuminance_lx, sample.step_lx, sample.saturated)
             if not io.clock.sleep(max(0.0, self.config.interval_s - (io.clock.boottime_us() - began_us) / 1e6)):
                 return
 
@@ -159,8 +160,9 @@ class Light(Plugin, name="light"):
                 heard_s = io.clock.monotonic_s()
                 if doubt.believe(measured):
                     yield from self._measured(io, measured)
-            if self._bad != self._bad_told and self._due(io):
-                self._bad_told = self._bad
+            now_s = io.clock.monotonic_s()
+            if self._bad != self._bad_told and now_s - self._bad_told_s >= self.config.interval_s:
+                self._bad_told, self._bad_told_s = self._bad, now_s
                 yield Reading("bad_lines", self._bad)
             silence_s = io.clock.monotonic_s() - heard_s
             if silence_s > silent_s and not io.stopping:
@@ -190,8 +192,9 @@ class Light(Plugin, name="light"):
             self._dark = Dark(below, above, config.hold_s)
         frozen = self._frozen.feed(now_s, value, step, saturated)
         dark = self._dark.dark if frozen else self._dark.feed(now_s, value)
-        self._health(io, f"E_SENSOR_FROZEN: the very same value, {value:g}, for {self._frozen.still_s / 60:.0f} min: "
-                         "covered, or its wires are loose" if frozen else None)
+        still_min = self._frozen.still_s / 60
+        self._health(io, f"E_SENSOR_FROZEN: the very same value, {value:g}, for {still_min:.0f} min: covered, or its "
+                         "wires are loose" if frozen else None)
         due = self._due(io)
         if due:
             self._told_s = io.clock.monotonic_s()
