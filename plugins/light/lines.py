@@ -113,9 +113,9 @@ def _xor(data: bytes) -> int:
 
 
 class Doubt:
-    """A line has no checksum: a value that is far from the last one must come ``times`` times in a row (where many lines
-    come the same byte is lost twice in a row soon enough). The first value must come twice. Light itself may jump, so a
-    real jump costs a line or two."""
+    """A line has no checksum: a value that is far from the last one must come ``times`` times in a row, since the same
+    byte is lost twice in a row soon enough where many lines come. The first value must come twice. Light itself may
+    jump, so a real jump costs a line or two."""
 
     def __init__(self, times: int = 3) -> None:
         self._times = times

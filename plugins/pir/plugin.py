@@ -1,0 +1,270 @@
+"""Edges of pins, or lines of a board, to motion. What counts as motion is in :mod:`.motion`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from agent.api import GpioIo, Node, Plugin, Priority, Property, Reading, Yielded
+
+from .lines import Said, Splitter, parse
+from .motion import STATES, US, Change, Detector
+
+READ_S = 0.5
+READ_BYTES = 4096
+MIN_WAIT_S = 0.01
+MAX_FOUND = 20
+KEEP_EVERY = 25
+"""Detections of others between two commits of the count: a detector that is dead is so for days."""
+
+MOTION = Property(name="motion", datatype="boolean", title="Motion", device_class="motion")
+PROPERTIES = (
+    MOTION,
+    Property(name="bad_lines", datatype="integer", title="Bad lines since start", minimum=0, diagnostic=True,
+             optional=True),
+)
+NODE_PROPERTIES = (
+    MOTION,
+    Property(name="motion_event", datatype="enum", options=("detected", "cleared"), title="Motion began or ended",
+             event=True, device_class="motion", priority=Priority.NORMAL),
+    Property(name="sensor_state", datatype="enum", options=STATES, title="State of the detector", diagnostic=True),
+    Property(name="glitches", datatype="integer", title="Glitches since start", minimum=0, diagnostic=True,
+             optional=True),
+)
+
+
+class PirConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``[plugins.<id>]`` of agent.toml."""
+
+    sensors: dict[str, str] = {}
+    """Name of a place -> its input line (``GPIO17``, ``gpiochip0/17``), or with ``port`` the word that the board
+    prints (``PIR1``)."""
+    port: str | None = None
+    """A serial port on which a board prints the words."""
+    baudrate: Annotated[int, Meta(ge=300, le=921_600)] = 9600
+    pull: Literal["none", "up", "down"] = "down"
+    """Of the pins: ``down`` keeps a cut wire quiet; ``up`` with ``active_low`` for open collectors."""
+    active_low: bool = False
+    debounce_s: Annotated[float, Meta(ge=0, le=10)] = 0.05
+    """A level that lasts less is a glitch."""
+    hold_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    """Motion ends so long after the detector's last active moment."""
+    stuck_after_s: Annotated[float, Meta(ge=0)] = 1800.0
+    """Active for so long without a pause: its output says nothing; 0: not looked at."""
+    quiet_after: Annotated[int, Meta(ge=0)] = 1000
+    """So many detections of the others and none of its own: it is dead; 0: not looked at."""
+    interval_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """How often the state is told again."""
+
+    def __post_init__(self) -> None:
+        for name in self.sensors:
+            if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name):
+                raise ValueError(f"sensors: {name!r} is no name for a place: a-z, 0-9 and -, at most 30")
+        twice = [line for line in self.sensors.values() if list(self.sensors.values()).count(line) > 1]
+        if twice:
+            raise ValueError(f"sensors: {twice[0]!r} is there twice, each detector has a line of its own")
+        if self.port is not None:
+            bad = [word for word in self.sensors.values() if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,23}", word)]
+            if bad:
+                raise ValueError(f"sensors: {bad[0]!r} is no word that a board prints: letters, then digits, _ and -")
+
+
+class Pir(Plugin, name="pir"):
+    """Motion in places."""
+
+    title = "Motion"
+    Config = PirConfig
+    properties = PROPERTIES
+    interval_s = 60.0
+
+    def __init__(self, config: PirConfig) -> None:
+        super().__init__(config)
+        self._places = {line: name for name, line in config.sensors.items()}
+        """Line or word -> name."""
+        self._detectors: dict[str, Detector] = {}
+        self._states: dict[str, str] = {}
+        self._told_glitches: dict[str, int] = {}
+        self._quiet: dict[str, int] = {}
+        """Detections of others since its own last one, less those that are kept."""
+        self._any: bool | None = None
+        self._bad = self._bad_told = 0
+
+    def run(self, io: GpioIo) -> Iterator[Yielded]:
+        config: PirConfig = self.config
+        for name in config.sensors:
+            yield self._node(name)
+        stream = self._lines(io) if config.port is not None else self._edges(io)
+        told_s = float("-inf")
+        for t_us, said in stream:
+            if said is not None:
+                yield from self._said(io, t_us, said)
+            for name, detector in self._detectors.items():
+                yield from self._changes(io, name, detector.advance(t_us))
+                yield from self._watch(io, name, detector, t_us)
+            yield from self._whole(io, io.clock.monotonic_s() - told_s >= config.interval_s)
+            if io.clock.monotonic_s() - told_s >= config.interval_s:
+                told_s = io.clock.monotonic_s()
+
+    # --- the two kinds of source: (stamp, what was said or None) ------------------------------------------------
+
+    def _edges(self, io: GpioIo) -> Iterator[tuple[int, Said | None]]:
+        config: PirConfig = self.config
+        stream = io.edges(*config.sensors.values(), pull=config.pull, active_low=config.active_low)
+        try:
+            while not io.stopping:
+                message = stream.read(self._wait_s(io))
+                said = None
+                if message is not None and (message.topic or message.data):
+                    said = self._edge(io, message.topic, message.data)
+                late = said is None or message is None or message.t_us is None
+                # Between two edges that lie in the kernel's queue no time has passed for us: theirs is the time.
+                yield (io.clock.boottime_us() if late else message.t_us), said  # type: ignore[union-attr, misc]
+        finally:
+            stream.close()
+
+    def _edge(self, io: GpioIo, line: str, data: bytes) -> Said | None:
+        if not self._known(line) or data.strip() not in (b"0", b"1", b""):
+            self._is_bad(io, line.encode() + b" " + data, "neither a line and 0 or 1, nor a word")
+            return None
+        return Said(line, data.strip() == b"1" if data.strip() else None)
+
+    def _lines(self, io: GpioIo) -> Iterator[tuple[int, Said | None]]:
+        stream = io.serial(self.config.port, baudrate=self.config.baudrate)
+        words, splitter, first = frozenset(self._places), Splitter(), True
+        try:
+            while not io.stopping:
+                for line in splitter.feed(stream.read(READ_BYTES, self._wait_s(io))):
+                    try:
+                        said = parse(line, words)
+                    except ValueError as error:
+                        if not first:  # else the rest of a line that began before we listened
+                            self._is_bad(io, line, str(error))
+                        said = None
+                    first = False
+                    if said is not None and self._known(said.word):
+                        yield io.clock.boottime_us(), said
+                yield io.clock.boottime_us(), None
+        finally:
+            stream.close()
+
+    def _wait_s(self, io: GpioIo) -> float:
+        due = [at for at in (detector.next_us() for detector in self._detectors.values()) if at is not None]
+        left_s = (min(due) - io.clock.boottime_us()) / US if due else READ_S
+        return min(READ_S, max(MIN_WAIT_S, left_s))
+
+    def _known(self, word: str) -> bool:
+        """Whether it is one of the sensors; where none is named (a capture without settings), the first ones found."""
+        if word in self._places:
+            return True
+        if self.config.sensors or len(self._places) >= MAX_FOUND:
+            return False
+        name = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[-30:].strip("-")
+        if not name or name in self._places.values():
+            return False
+        self._places[word] = name
+        return True
+
+    def _is_bad(self, io: GpioIo, line: bytes, why: str) -> None:
+        self._bad += 1
+        io.log.warning("%r is no line of a motion detector: %s", line[:40], why)
+
+    # --- motion -----------------------------------------------------------------------------------------------
+
+    def _node(self, name: str) -> Node:
+        config: PirConfig = self.config
+        if name not in self._detectors:  # else the port was opened anew
+            self._detectors[name] = Detector(config.debounce_s, config.hold_s, config.stuck_after_s)
+            self._states[name] = ""
+        return Node(id=name, title=f"Motion {name}", properties=NODE_PROPERTIES)
+
+    def _said(self, io: GpioIo, t_us: int, said: Said) -> Iterator[Yielded]:
+        name = self._places[said.word]
+        if name not in self._detectors:
+            yield self._node(name)
+        detector = self._detectors[name]
+        yield from self._changes(io, name, detector.pulse(t_us) if said.active is None
+                                 else detector.level(t_us, said.active))
+
+    def _changes(self, io: GpioIo, name: str, changes: list[Change]) -> Iterator[Yielded]:
+        for change in changes:
+            yield Reading("motion", change.motion, t_us=change.t_us, node=name)
+            yield Reading("motion_event", "detected" if change.motion else "cleared", t_us=change.t_us, node=name)
+            if change.motion:
+                self._count(io, name)
+
+    def _count(self, io: GpioIo, name: str) -> None:
+        """Who saw something, and who did not. Kept in portions: what was kept before may still come back."""
+        self._quiet[name] = 0
+        io.kept.pop(f"quiet:{name}", None)
+        for other in self._detectors.keys() - {name}:
+            self._quiet[other] = self._quiet.get(other, 0) + 1
+            if self._quiet[other] >= KEEP_EVERY:
+                io.kept[f"quiet:{other}"] = self._missed(io, other)
+                self._quiet[other] = 0
+
+    def _missed(self, io: GpioIo, name: str) -> int:
+        kept = io.kept.get(f"quiet:{name}", 0)
+        return self._quiet.get(name, 0) + (kept if isinstance(kept, int) else 0)
+
+    def _watch(self, io: GpioIo, name: str, detector: Detector, t_us: int) -> Iterator[Yielded]:
+        """B42: a detector that is stuck, dead or has a loose wire."""
+        config: PirConfig = self.config
+        state = "ok"
+        if detector.stuck:
+            state = "stuck_active"
+        elif detector.chattering(t_us):
+            state = "chattering"
+        elif config.quiet_after and self._missed(io, name) >= config.quiet_after:
+            state = "never_active"
+        if state == self._states[name]:
+            return
+        before, self._states[name] = self._states[name], state
+        if not before and state == "ok":
+            return  # told with the next round
+        yield Reading("sensor_state", state, node=name)
+        if "stuck_active" in (before, state):
+            yield self._motion(name)
+        bad = [f"{other}: {WHY[found]}" for other, found in self._states.items() if found in WHY]
+        io.degraded("; ".join(bad) or None)
+
+    def _motion(self, name: str) -> Reading:
+        detector = self._detectors[name]
+        if detector.stuck:
+            return Reading("motion", None, node=name, quality="sensor_error")
+        return Reading("motion", detector.motion, node=name)
+
+    def _whole(self, io: GpioIo, again: bool) -> Iterator[Yielded]:
+        """The state of all, at a change and every interval."""
+        live = {name: detector.motion for name, detector in self._detectors.items() if not detector.stuck}
+        motion = any(live.values())
+        if live and (motion != self._any or again):
+            self._any = motion
+            yield Reading("motion", motion)
+        if not again:
+            return
+        for name, detector in self._detectors.items():
+            yield self._motion(name)
+            yield Reading("sensor_state", self._states[name] or "ok", node=name)
+            if detector.glitches != self._told_glitches.get(name, 0):
+                self._told_glitches[name] = detector.glitches
+                yield Reading("glitches", detector.glitches, node=name)
+        if self._bad != self._bad_told:
+            self._bad_told = self._bad
+            yield Reading("bad_lines", self._bad)
+
+    @classmethod
+    def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:
+        from .simulate import simulated
+
+        return simulated(config, seed)
+
+
+WHY = {
+    "stuck_active": "its output is active without a pause: dead, or its wire touches 3.3 V",
+    "chattering": "its output chatters: a loose wire, or a supply that is too weak",
+    "never_active": "it has seen nothing while the others saw much: dead, covered, or unplugged",
+}
