@@ -67,8 +67,8 @@ def read(folder: Path) -> Sample:
 
 
 def _channel(folder: Path) -> tuple[str, str] | None:
-    found = sorted(match.groups() for path in folder.glob("in_illuminance*") if (match := CHANNEL.match(path.name)))
-    return found[0] if found else None  # "input" sorts before "raw"
+    names = (CHANNEL.match(path.name) for path in folder.glob("in_illuminance*"))
+    return min(((name[1], name[2]) for name in names if name), default=None)  # "input" sorts before "raw"
 
 
 def _shared(folder: Path, number: str, what: str, default: float) -> float:

@@ -177,7 +177,7 @@ class Light(Plugin, name="light"):
 
     def _due(self, io: Io) -> bool:
         """Thinning, with half an interval of grace: a board that is late by a moment loses no turn."""
-        return io.clock.monotonic_s() - self._told_s >= self.config.interval_s / 2
+        return bool(io.clock.monotonic_s() - self._told_s >= self.config.interval_s / 2)
 
     def _tell(self, io: Io, name: str, value: float, step: float, saturated: bool) -> Iterator[Yielded]:
         now_s = io.clock.boottime_us() / 1e6

@@ -35,7 +35,7 @@ class Sky:
     def lux(self, t_s: float) -> float:
         height = math.sin(2 * math.pi * t_s / self._day_s)
         self._cloud = min(1.0, max(0.0, self._cloud + self._random.gauss(0, 0.03)))
-        clear = NOON_LX * max(0.0, height) ** 1.5 * (1 - 0.8 * self._cloud)
+        clear = NOON_LX * float(max(0.0, height) ** 1.5) * (1 - 0.8 * self._cloud)
         return max(0.0, clear * (1 + self._random.gauss(0, 0.01)) + 0.2 * self._random.random())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 from agent.api import GpioIo, Io, MessageStream, Plugin, Reading, RetryLater, Yielded
 
@@ -50,10 +50,11 @@ class Mains(Plugin, name="mains"):
         self._bad = 0
         self._ups = "" if config.ups == "auto" else config.ups
 
-    def run(self, io: GpioIo) -> Iterator[Yielded]:
+    def run(self, io: Io) -> Iterator[Yielded]:
         if self._began_us is None:
             self._began_us = io.clock.boottime_us()
-        yield from self._watch_line(io, self.config.line) if self.config.line else self._watch_ups(io)
+        line: str | None = self.config.line
+        yield from self._watch_line(cast(GpioIo, io), line) if line is not None else self._watch_ups(io)
 
     # --- an input ---------------------------------------------------------------------------------------------
 

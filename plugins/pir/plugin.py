@@ -5,73 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, Literal
+from typing import Any, cast
 
-from msgspec import Meta, Struct
+from agent.api import GpioIo, Io, Node, Plugin, Reading, Yielded
 
-from agent.api import GpioIo, Node, Plugin, Priority, Property, Reading, Yielded
-
+from .config import PirConfig
 from .lines import Said, Splitter, parse
-from .motion import STATES, US, Change, Detector
+from .motion import US, Change, Detector
+from .properties import NODE_PROPERTIES, PROPERTIES, WHY
 
 READ_S = 0.5
 READ_BYTES = 4096
 MIN_WAIT_S = 0.01
 MAX_FOUND = 20
+FOUND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,23}|gpiochip\d{1,2}/\d{1,3}")
+"""What may be a line or a word in a capture without settings."""
 KEEP_EVERY = 25
 """Detections of others between two commits of the count: a detector that is dead is so for days."""
-
-MOTION = Property(name="motion", datatype="boolean", title="Motion", device_class="motion")
-PROPERTIES = (
-    MOTION,
-    Property(name="bad_lines", datatype="integer", title="Bad lines since start", minimum=0, diagnostic=True,
-             optional=True),
-)
-NODE_PROPERTIES = (
-    MOTION,
-    Property(name="motion_event", datatype="enum", options=("detected", "cleared"), title="Motion began or ended",
-             event=True, device_class="motion", priority=Priority.NORMAL),
-    Property(name="sensor_state", datatype="enum", options=STATES, title="State of the detector", diagnostic=True),
-    Property(name="glitches", datatype="integer", title="Glitches since start", minimum=0, diagnostic=True,
-             optional=True),
-)
-
-
-class PirConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``[plugins.<id>]`` of agent.toml."""
-
-    sensors: dict[str, str] = {}
-    """Name of a place -> its input line (``GPIO17``, ``gpiochip0/17``), or with ``port`` the word that the board
-    prints (``PIR1``)."""
-    port: str | None = None
-    """A serial port on which a board prints the words."""
-    baudrate: Annotated[int, Meta(ge=300, le=921_600)] = 9600
-    pull: Literal["none", "up", "down"] = "down"
-    """Of the pins: ``down`` keeps a cut wire quiet; ``up`` with ``active_low`` for open collectors."""
-    active_low: bool = False
-    debounce_s: Annotated[float, Meta(ge=0, le=10)] = 0.05
-    """A level that lasts less is a glitch."""
-    hold_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
-    """Motion ends so long after the detector's last active moment."""
-    stuck_after_s: Annotated[float, Meta(ge=0)] = 1800.0
-    """Active for so long without a pause: its output says nothing; 0: not looked at."""
-    quiet_after: Annotated[int, Meta(ge=0)] = 1000
-    """So many detections of the others and none of its own: it is dead; 0: not looked at."""
-    interval_s: Annotated[float, Meta(gt=0, le=3600)] = 60.0
-    """How often the state is told again."""
-
-    def __post_init__(self) -> None:
-        for name in self.sensors:
-            if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?", name):
-                raise ValueError(f"sensors: {name!r} is no name for a place: a-z, 0-9 and -, at most 30")
-        twice = [line for line in self.sensors.values() if list(self.sensors.values()).count(line) > 1]
-        if twice:
-            raise ValueError(f"sensors: {twice[0]!r} is there twice, each detector has a line of its own")
-        if self.port is not None:
-            bad = [word for word in self.sensors.values() if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,23}", word)]
-            if bad:
-                raise ValueError(f"sensors: {bad[0]!r} is no word that a board prints: letters, then digits, _ and -")
-
 
 class Pir(Plugin, name="pir"):
     """Motion in places."""
@@ -93,11 +43,11 @@ class Pir(Plugin, name="pir"):
         self._any: bool | None = None
         self._bad = self._bad_told = 0
 
-    def run(self, io: GpioIo) -> Iterator[Yielded]:
+    def run(self, io: Io) -> Iterator[Yielded]:
         config: PirConfig = self.config
         for name in config.sensors:
             yield self._node(name)
-        stream = self._lines(io) if config.port is not None else self._edges(io)
+        stream = self._lines(io) if config.port is not None else self._edges(cast(GpioIo, io))
         told_s = float("-inf")
         for t_us, said in stream:
             if said is not None:
@@ -126,13 +76,13 @@ class Pir(Plugin, name="pir"):
         finally:
             stream.close()
 
-    def _edge(self, io: GpioIo, line: str, data: bytes) -> Said | None:
+    def _edge(self, io: Io, line: str, data: bytes) -> Said | None:
         if not self._known(line) or data.strip() not in (b"0", b"1", b""):
             self._is_bad(io, line.encode() + b" " + data, "neither a line and 0 or 1, nor a word")
             return None
         return Said(line, data.strip() == b"1" if data.strip() else None)
 
-    def _lines(self, io: GpioIo) -> Iterator[tuple[int, Said | None]]:
+    def _lines(self, io: Io) -> Iterator[tuple[int, Said | None]]:
         stream = io.serial(self.config.port, baudrate=self.config.baudrate)
         words, splitter, first = frozenset(self._places), Splitter(), True
         try:
@@ -151,7 +101,7 @@ class Pir(Plugin, name="pir"):
         finally:
             stream.close()
 
-    def _wait_s(self, io: GpioIo) -> float:
+    def _wait_s(self, io: Io) -> float:
         due = [at for at in (detector.next_us() for detector in self._detectors.values()) if at is not None]
         left_s = (min(due) - io.clock.boottime_us()) / US if due else READ_S
         return min(READ_S, max(MIN_WAIT_S, left_s))
@@ -162,13 +112,15 @@ class Pir(Plugin, name="pir"):
             return True
         if self.config.sensors or len(self._places) >= MAX_FOUND:
             return False
-        name = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[-30:].strip("-")
-        if not name or name in self._places.values():
+        if not FOUND.fullmatch(word):
+            return False
+        name = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+        if name in self._places.values():
             return False
         self._places[word] = name
         return True
 
-    def _is_bad(self, io: GpioIo, line: bytes, why: str) -> None:
+    def _is_bad(self, io: Io, line: bytes, why: str) -> None:
         self._bad += 1
         io.log.warning("%r is no line of a motion detector: %s", line[:40], why)
 
@@ -181,7 +133,7 @@ class Pir(Plugin, name="pir"):
             self._states[name] = ""
         return Node(id=name, title=f"Motion {name}", properties=NODE_PROPERTIES)
 
-    def _said(self, io: GpioIo, t_us: int, said: Said) -> Iterator[Yielded]:
+    def _said(self, io: Io, t_us: int, said: Said) -> Iterator[Yielded]:
         name = self._places[said.word]
         if name not in self._detectors:
             yield self._node(name)
@@ -189,14 +141,14 @@ class Pir(Plugin, name="pir"):
         yield from self._changes(io, name, detector.pulse(t_us) if said.active is None
                                  else detector.level(t_us, said.active))
 
-    def _changes(self, io: GpioIo, name: str, changes: list[Change]) -> Iterator[Yielded]:
+    def _changes(self, io: Io, name: str, changes: list[Change]) -> Iterator[Yielded]:
         for change in changes:
             yield Reading("motion", change.motion, t_us=change.t_us, node=name)
             yield Reading("motion_event", "detected" if change.motion else "cleared", t_us=change.t_us, node=name)
             if change.motion:
                 self._count(io, name)
 
-    def _count(self, io: GpioIo, name: str) -> None:
+    def _count(self, io: Io, name: str) -> None:
         """Who saw something, and who did not. Kept in portions: what was kept before may still come back."""
         self._quiet[name] = 0
         io.kept.pop(f"quiet:{name}", None)
@@ -206,11 +158,11 @@ class Pir(Plugin, name="pir"):
                 io.kept[f"quiet:{other}"] = self._missed(io, other)
                 self._quiet[other] = 0
 
-    def _missed(self, io: GpioIo, name: str) -> int:
+    def _missed(self, io: Io, name: str) -> int:
         kept = io.kept.get(f"quiet:{name}", 0)
         return self._quiet.get(name, 0) + (kept if isinstance(kept, int) else 0)
 
-    def _watch(self, io: GpioIo, name: str, detector: Detector, t_us: int) -> Iterator[Yielded]:
+    def _watch(self, io: Io, name: str, detector: Detector, t_us: int) -> Iterator[Yielded]:
         """B42: a detector that is stuck, dead or has a loose wire."""
         config: PirConfig = self.config
         state = "ok"
@@ -237,7 +189,7 @@ class Pir(Plugin, name="pir"):
             return Reading("motion", None, node=name, quality="sensor_error")
         return Reading("motion", detector.motion, node=name)
 
-    def _whole(self, io: GpioIo, again: bool) -> Iterator[Yielded]:
+    def _whole(self, io: Io, again: bool) -> Iterator[Yielded]:
         """The state of all, at a change and every interval."""
         live = {name: detector.motion for name, detector in self._detectors.items() if not detector.stuck}
         motion = any(live.values())
@@ -261,10 +213,3 @@ class Pir(Plugin, name="pir"):
         from .simulate import simulated
 
         return simulated(config, seed)
-
-
-WHY = {
-    "stuck_active": "its output is active without a pause: dead, or its wire touches 3.3 V",
-    "chattering": "its output chatters: a loose wire, or a supply that is too weak",
-    "never_active": "it has seen nothing while the others saw much: dead, covered, or unplugged",
-}

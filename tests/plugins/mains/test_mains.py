@@ -279,8 +279,8 @@ def test_B53_damaged_lists_are_left_out_whole() -> None:
 
         server.spoil = spoil
         with on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, ups="attic")) as plugin:
-            plugin.until("lists of both kinds", lambda: (
-                plugin.last("mains_present") and any("list is left out" in line for line in plugin.lines.of("warning"))))
+            plugin.until("lists of both kinds", lambda: plugin.last("mains_present")
+                         and "list is left out" in str(plugin.lines.of("warning")))
             true.mains = False
             plugin.until("lost", lambda: plugin.last("mains_present") is False)
         assert set(plugin.values("ups_status")) <= {"OL", "OB DISCHRG"}

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from agent.api import Node, Reading
 from agent.simpins import SimPins
 from agent.testing import FakePty, Lines, io_over
+from plugins.pir.config import PirConfig
 from plugins.pir.lines import Said, Splitter, parse
 from plugins.pir.motion import US, Change, Detector
-from plugins.pir.plugin import Pir, PirConfig
+from plugins.pir.plugin import Pir
 from tests.plugins.on_worker import on_worker
 
 FAST = PirConfig(hold_s=0.2, debounce_s=0.02, interval_s=0.1)
