@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-from agent.api import ConfigError, Inbox, Message
+from agent.api import ConfigError, Inbox, Message, RetryLater
 
 from . import dns, routes
 from .config import PORTS, RESERVED, Address, InternetConfig, Target, address_of, is_ip, page_of
@@ -57,10 +57,14 @@ class Prober:
         return self._inbox.receive()
 
     def send(self, data: bytes) -> None:
-        self._loop.call_soon_threadsafe(self._round)
+        try:
+            self._loop.call_soon_threadsafe(self._round)
+        except RuntimeError:
+            raise RetryLater("the probes have ended: they are started anew") from None
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1.0)
         self._inbox.close()
 

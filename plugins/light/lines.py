@@ -35,25 +35,6 @@ class Measured(NamedTuple):
     """A checksum was right."""
 
 
-class Splitter:
-    """Bytes to whole lines, of bounded length."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._long = False
-
-    def feed(self, data: bytes) -> list[bytes]:
-        *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        if lines and self._long:
-            self._long = False
-            lines = lines[1:]  # the end of what was too long
-        if len(self._rest) > MAX_LINE:
-            if not self._long:
-                lines.append(self._rest)  # noise without line ends: one bad line, however long
-            self._rest, self._long = b"", True
-        return [line for line in lines if line.strip()]
-
-
 def parse(line: bytes) -> Measured | None:
     """None: it is another sensor's. Raises ValueError for what is no line of any."""
     checked = _CHECKSUM.fullmatch(line.strip())

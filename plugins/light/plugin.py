@@ -10,10 +10,11 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from agent.api import ByteStream, Io, Plugin, Property, Reading, RetryLater, Yielded
+from firmware_bridges.printed_lines import Splitter, stamped
 
 from . import iio
 from .judge import Dark, Frozen
-from .lines import Doubt, Measured, Splitter, parse
+from .lines import Doubt, Measured, parse
 
 READ_S = 0.5
 READ_BYTES = 4096
@@ -209,6 +210,10 @@ class Light(Plugin, name="light"):
         if (reason is None) != (self._degraded is None):
             self._degraded = reason
             io.degraded(reason)
+
+    @classmethod
+    def captured(cls, config: Any, data: bytes) -> list[tuple[float, bytes]] | None:
+        return stamped(data)
 
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:

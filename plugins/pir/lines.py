@@ -34,22 +34,3 @@ def parse(line: bytes, words: frozenset[str]) -> Said | None:
             return None
         raise ValueError(f"{level!r} is no level")
     return Said(word, LEVELS[level])
-
-
-class Splitter:
-    """Bytes to whole lines, of bounded length."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._long = False
-
-    def feed(self, data: bytes) -> list[bytes]:
-        *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        if lines and self._long:
-            self._long = False
-            lines = lines[1:]  # the end of what was too long
-        if len(self._rest) > MAX_LINE:
-            if not self._long:
-                lines.append(self._rest)  # noise without line ends: one bad line, however long
-            self._rest, self._long = b"", True
-        return [line for line in lines if line.strip()]

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from agent.api import GpioIo, Io, Node, Plugin, Reading, Yielded
+from firmware_bridges.printed_lines import Splitter, stamped
 
 from .config import PirConfig
-from .lines import Said, Splitter, parse
+from .lines import Said, parse
 from .motion import US, Change, Detector
 from .properties import NODE_PROPERTIES, PROPERTIES, WHY
 
@@ -18,8 +19,7 @@ READ_S = 0.5
 READ_BYTES = 4096
 MIN_WAIT_S = 0.01
 MAX_FOUND = 20
-FOUND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,23}|gpiochip\d{1,2}/\d{1,3}")
-"""What may be a line or a word in a capture without settings."""
+CHIP_LINE = re.compile(rb"gpiochip\d{1,2}/\d{1,3} [01]")
 KEEP_EVERY = 25
 """Detections of others between two commits of the count: a detector that is dead is so for days."""
 
@@ -77,10 +77,18 @@ class Pir(Plugin, name="pir"):
             stream.close()
 
     def _edge(self, io: Io, line: str, data: bytes) -> Said | None:
-        if not self._known(line) or data.strip() not in (b"0", b"1", b""):
-            self._is_bad(io, line.encode() + b" " + data, "neither a line and 0 or 1, nor a word")
+        if line in self._places and data.strip() in (b"0", b"1"):
+            return Said(line, data.strip() == b"1")
+        text = line.encode() + b" " + data
+        if self.config.sensors:
+            self._is_bad(io, text, "no 0 or 1 of one of its lines")
             return None
-        return Said(line, data.strip() == b"1" if data.strip() else None)
+        try:  # a capture without settings, of pins or of printed words
+            said = Said(line, data.strip() == b"1") if CHIP_LINE.fullmatch(text.strip()) else parse(text, frozenset())
+        except ValueError as error:
+            self._is_bad(io, text, str(error))
+            return None
+        return said if said is not None and self._known(said.word) else None
 
     def _lines(self, io: Io) -> Iterator[tuple[int, Said | None]]:
         stream = io.serial(self.config.port, baudrate=self.config.baudrate)
@@ -111,8 +119,6 @@ class Pir(Plugin, name="pir"):
         if word in self._places:
             return True
         if self.config.sensors or len(self._places) >= MAX_FOUND:
-            return False
-        if not FOUND.fullmatch(word):
             return False
         name = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
         if name in self._places.values():
@@ -207,6 +213,10 @@ class Pir(Plugin, name="pir"):
         if self._bad != self._bad_told:
             self._bad_told = self._bad
             yield Reading("bad_lines", self._bad)
+
+    @classmethod
+    def captured(cls, config: Any, data: bytes) -> list[tuple[float, bytes]] | None:
+        return stamped(data)
 
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from agent.api import Reading, RetryLater
 from agent.testing import FakePty, Lines, io_over
+from firmware_bridges.printed_lines import Splitter
 from plugins.light import iio
 from plugins.light.judge import Dark, Frozen
-from plugins.light.lines import Doubt, Splitter, parse
+from plugins.light.lines import Doubt, parse
 from plugins.light.plugin import Light, LightConfig
 from plugins.light.simulate import SCALE, Sky, write_sensor
 from tests.plugins.on_worker import on_worker

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from agent.api import Node, Reading
 from agent.simpins import SimPins
 from agent.testing import FakePty, Lines, io_over
+from firmware_bridges.printed_lines import Splitter
 from plugins.pir.config import PirConfig
-from plugins.pir.lines import Said, Splitter, parse
+from plugins.pir.lines import Said, parse
 from plugins.pir.motion import US, Change, Detector
 from plugins.pir.plugin import Pir
 from tests.plugins.on_worker import on_worker
