@@ -15,9 +15,11 @@ MAX_LINE = 256
 STAMPED_SHARE = 0.8
 DAY_S = 86400.0
 _GAP = rb"\]?[ \t]*(?:->|[,;|>\t ])[ \t]*"
+_FRACTION = rb"(?:\.\d{1,9}|,\d{1,9}(?=[\] \t]))?"
+"""A comma before a blank is a decimal one (Python's logging), else it parts columns."""
 _STAMP = re.compile(
-    rb"\[?(?:(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)"
-    rb"|(\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)|(1\d{9}(?:\.\d{1,9})?)|(1\d{12}))" + _GAP + rb"(\S.*)")
+    rb"\[?(?:(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d" + _FRACTION + rb")?(?:Z|[+-]\d\d:?\d\d)?)"
+    rb"|(\d\d:\d\d:\d\d" + _FRACTION + rb")|(1\d{9}(?:\.\d{1,9})?)|(1\d{12}))" + _GAP + rb"(\S.*)")
 _HEADER = re.compile(rb"[A-Za-z_][\w .%()/-]{0,40}(?:[,;\t][ \t]*[A-Za-z_][\w .%()/-]{0,40}){1,30}")
 
 

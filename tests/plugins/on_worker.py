@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from agent.api import Node, Plugin, Reading
 from agent.runner.intake import Intake
@@ -68,7 +69,13 @@ class OnWorker:
 
 @contextlib.contextmanager
 def on_worker(kind: type[Plugin], config: Any, root: Path = Path("/nonexistent")) -> Iterator[OnWorker]:
-    """Runs; at the end it stopped within a second or so, left no thread, and every reading was as declared."""
+    """Runs, and fails with a back-off that begins at a tenth of a second; at the end it stopped within a second or so,
+    left no thread, and every reading was as declared."""
+    with patch("agent.runner.worker.FIRST_DELAY_S", 0.1):
+        yield from _on_worker(kind, config, root)
+
+
+def _on_worker(kind: type[Plugin], config: Any, root: Path) -> Iterator[OnWorker]:
     before = threading.active_count()
     plugin = OnWorker(kind, config, root)
     plugin.worker.start()

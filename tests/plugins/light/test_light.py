@@ -119,14 +119,14 @@ def test_dusk_with_noise_switches_once() -> None:
 # --- frozen -------------------------------------------------------------------------------------------------------
 
 
-def year(seed: int, step_s: float = 120.0) -> Iterator[tuple[float, float]]:
+def year(seed: int, step_s: float = 180.0) -> Iterator[tuple[float, float]]:
     """A year of a BH1750 near a window: days, clouds, lamps in the evening, and nights at 0. Made, not recorded."""
     sky, chance = Sky(seed, 86400.0), random.Random(seed)
     lamp = 0.0
     for n in range(int(365 * 86400 / step_s)):
         t_s = n * step_s
         hour = t_s / 3600 % 24
-        if n % 15 == 0:
+        if n % 10 == 0:
             lamp = chance.choice((0.0, 80.0, 150.0)) if 12 <= hour < 17 else 0.0  # the sky's day begins at 0 h
         lit = lamp * (1 + chance.gauss(0, 0.004))  # a mains lamp flickers, and so does what an integration catches
         yield t_s, round((sky.lux(t_s) + lit) / SCALE) * SCALE

@@ -305,7 +305,7 @@ def test_B43_values_that_are_no_numbers_are_left_out_and_named() -> None:
     assert bad == ["battery.runtime is 'n/a'", "input.voltage is '1e3'", "ups.load is ''"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([
     b"BEGIN LIST VAR a", b'VAR a ups.status "OL"', b"END LIST VAR a", b"BEGIN LIST UPS", b'UPS a "x"', b"END LIST UPS",
     b"ERR DATA-STALE", b"OK", b'VAR a x "\\"\\\\"'])), max_size=30))
