@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-FINE = 0.01
-"""One count in a hundred of the value: so finely seen, no light stands still for half an hour."""
-FEWEST = 10
+FINE = 0.002
+"""One count in five hundred of the value: so finely seen no light stands still for half an hour, no good lamp's either.
+"""
+FEWEST = 25
+"""Samples; fewer may be the same by chance."""
 
 
 class Dark:
@@ -34,7 +36,7 @@ class Dark:
 class Frozen:
     """B42: the very same value for too long.
 
-    A converter that sees the light in steps below 1 % of it also sees clouds, flicker and its own noise: half an hour
+    A converter that sees the light in steps below 0.2 % of it also sees clouds, flicker and its own noise: half an hour
     (``fine_s``) without a change is a dead one. In the dark, at full scale or in coarse percents nothing may change for
     a night: there the limit is ``still_s``. 0 switches a limit off."""
 
