@@ -1,0 +1,48 @@
+"""Is the line clean? While it is, every whole frame counts; while it is not, a value counts once it came twice. Pure.
+
+The frame format has no checksum. A flipped bit in a value leaves a whole frame, but most flips hit the zeros behind the
+message or a byte with a rule, so a bad line shows bad frames first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from typing import Any
+
+WINDOW_FRAMES = 256
+WINDOW_S = 3600.0
+
+
+class Trust:
+    def __init__(self) -> None:
+        self.good = 0
+        self.bad = 0
+        self._bad_at: deque[tuple[int, float]] = deque(maxlen=WINDOW_FRAMES)
+        self._last: dict[Hashable, Any] = {}
+
+    def frame(self) -> None:
+        self.good += 1
+
+    def garbage(self, t_s: float) -> None:
+        """Before the first good frame it is only that the line was opened in the middle of one."""
+        if self.good:
+            self.bad += 1
+            self._bad_at.append((self.good + self.bad, t_s))
+
+    def noisy(self, t_s: float) -> bool:
+        while self._bad_at and (self.good + self.bad - self._bad_at[0][0] > WINDOW_FRAMES
+                                or t_s - self._bad_at[0][1] > WINDOW_S):
+            self._bad_at.popleft()
+        return bool(self._bad_at)
+
+    def believe(self, what: Hashable, value: Any, t_s: float) -> bool:
+        """Whether ``value`` of ``what`` counts; on a noisy line only when the one before was the same."""
+        before, self._last[what] = self._last.get(what), value
+        if len(self._last) > 10_000:  # a noisy line invents addresses
+            self._last.clear()
+        return before == value or not self.noisy(t_s)
+
+    @property
+    def quality_pct(self) -> float:
+        return round(100.0 * self.good / max(1, self.good + self.bad), 1)
