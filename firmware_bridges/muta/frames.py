@@ -1,4 +1,4 @@
-"""Frames of 64 bytes, filled up with zeros: as HID reports of the USB operator, or one behind the other on a serial line.
+"""Frames of 64 bytes, filled up with zeros: HID reports of the USB operator, or one behind the other on a serial line.
 
 ``M`` address(2) payload: from a unit. ``I`` text: from the operator. ``S`` address(2) size payload: to a unit. ``X``:
 reset. The format has no checksum (USB and the radio have theirs): every byte that has a rule is held to it, the zeros

@@ -111,7 +111,7 @@ def encode_payload(message: Message, *, swapped: bool = False) -> bytes:
         case PowerTest():
             return bytes((POWER_TEST, message.level)) + (bytes((message.rssi,)) if message.rssi else b"")
         case Register():
-            return bytes((NETWORK_REGISTER,)) + bytes.fromhex(message.uid) + bytes((TRUE if message.sleeping else FALSE,))
+            return bytes((NETWORK_REGISTER, *bytes.fromhex(message.uid), TRUE if message.sleeping else FALSE))
         case RegisterAnswer():
             return bytes((NETWORK_REGISTER, TRUE if message.accepted else FALSE)) + message.key
         case Ping():

@@ -18,8 +18,8 @@ def wire_bytes(data: bytes) -> bytes:
 
 
 def stamped(data: bytes) -> list[tuple[float, bytes]] | None:
-    """Frames with their seconds since the first, of ``{"t": 12.5, "hex": "4d..."}`` or ``12.5,4d...`` a line; lines that
-    are neither, and stamps that run back, are left out. None: no such file."""
+    """Frames with their seconds since the first, of ``{"t": 12.5, "hex": "4d..."}`` or ``12.5,4d...`` a line; lines
+    that are neither, and stamps that run back, are left out. None: no such file."""
     found: list[tuple[float, bytes]] = []
     for line in data.splitlines():
         row = _json_row(line) if line.lstrip().startswith(b"{") else _csv_row(line)

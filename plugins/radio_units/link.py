@@ -23,7 +23,7 @@ class HidrawSource:
         except FileNotFoundError:
             raise RetryLater(f"{path}: no such device; check the operator's USB plug, and ls /dev/hidraw*") from None
         except PermissionError:
-            raise RetryLater(f"{path}: no permission; let the agent's user read and write it (README, Wiring)") from None
+            raise RetryLater(f"{path}: no permission for the agent's user: see Wiring in the README") from None
         except OSError as error:
             raise RetryLater(f"{path}: {error.strerror}") from None
         self._path = path

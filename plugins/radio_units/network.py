@@ -1,17 +1,18 @@
-"""Who is in the network: short addresses handed out by the operator, units that agent.toml names, the session's key. Pure.
-"""
+"""Who is in the network: the operator's addresses, the units that agent.toml names, the session's key. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.api import Property
-from firmware_bridges.muta import OPERATOR, Register, ValueField
+from firmware_bridges.muta import OPERATOR, Register, ValueField, address_text
 
 from .labels import Known, is_temperature, property_of
 from .watch import BatteryWatch, TemperatureWatch
 from .writes import Writes
+
+MOST_STRANGERS = 200
 
 
 class RadioUnit:
@@ -48,8 +49,12 @@ class RadioUnit:
 
 
 class Network:
-    def __init__(self, units: list[RadioUnit], fixed: Mapping[bytes, str]) -> None:
-        """``fixed``: addresses known beforehand, to UIDs."""
+    def __init__(self, units: list[RadioUnit], fixed: Mapping[bytes, str],
+                 stranger: Callable[[str, str], RadioUnit] | None = None) -> None:
+        """``fixed``: addresses known beforehand, to UIDs.
+
+        ``stranger`` makes a unit of an id and a UID that nobody named; None: nobody gets in who is not named."""
+        self._stranger = stranger
         self.units = {unit.uid: unit for unit in units}
         self.by_id = {unit.id: unit for unit in units}
         self.key = b""
@@ -63,7 +68,7 @@ class Network:
 
     def register(self, address: bytes, message: Register) -> RadioUnit | None:
         """A unit that may be in the network is; None: nobody named it. Its old address is forgotten."""
-        unit = self.units.get(message.uid)
+        unit = self.units.get(message.uid) or self._invite(f"unit-{message.uid}", message.uid)
         if unit is None or address == OPERATOR:
             return None
         self.addresses = {old: uid for old, uid in self.addresses.items() if uid != message.uid}
@@ -72,7 +77,20 @@ class Network:
         return unit
 
     def unit_at(self, address: bytes) -> RadioUnit | None:
-        return self.units.get(self.addresses.get(address, ""))
+        unit = self.units.get(self.addresses.get(address, ""))
+        if unit is None:
+            name = address_text(address)
+            unit = self._invite(f"unit-at-{name}", f"@{name}")
+            if unit is not None:
+                self.addresses[address] = unit.uid
+        return unit
+
+    def _invite(self, unit_id: str, uid: str) -> RadioUnit | None:
+        if self._stranger is None or len(self.units) >= MOST_STRANGERS:
+            return None
+        unit = self._stranger(unit_id, uid)
+        self.units[uid] = self.by_id[unit_id] = unit
+        return unit
 
     def address_of(self, unit: RadioUnit) -> bytes | None:
         return next((address for address, uid in self.addresses.items() if uid == unit.uid), None)
@@ -98,7 +116,8 @@ class Network:
         except (TypeError, ValueError):
             return
         self.key = key if len(key) == 2 else b""
-        self.addresses |= {address: uid for address, uid in addresses.items() if uid in self.units and len(address) == 2}
+        self.addresses |= {address: uid for address, uid in addresses.items()
+                           if uid in self.units and len(address) == 2}
         for uid, unit in self.units.items():
             unit.sleeping = sleeping.get(uid) is not False
             unit.writes = Writes(writes.get(uid))

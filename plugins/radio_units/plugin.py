@@ -66,6 +66,8 @@ class RadioUnitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     units: dict[str, UnitConfig] = {}
     stale_after_s: Annotated[float, Meta(ge=30, le=86_400)] = 900.0
     battery_low_v: Annotated[float, Meta(ge=0, le=6)] = 2.0
+    accept_unknown: bool = False
+    """Let in everybody: for a look at a capture or a new network, not for a house."""
     gateway_uid: Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}$")] | None = None
     """Left out, any operator is taken."""
     session_key: Annotated[str, Meta(pattern="^[0-9a-fA-F]{4}$")] | None = None
@@ -91,10 +93,12 @@ class RadioUnits(Plugin, name="radio_units"):
             uid = unit.uid.lower()
             if uid in {other.uid for other in units}:
                 raise ConfigError(f"units.{unit_id}.uid: {unit.uid} is another unit's already")
-            units.append(RadioUnit(unit_id, uid, unit.title or unit_id.capitalize(), unit.defaults, config.battery_low_v))
+            title = unit.title or unit_id.replace("-", " ").capitalize()
+            units.append(RadioUnit(unit_id, uid, title, unit.defaults, config.battery_low_v))
             if unit.address is not None:
                 fixed[bytes.fromhex(unit.address)[::-1]] = uid
-        self._network = Network(units, fixed)
+        self._network = Network(units, fixed, None if not config.accept_unknown else lambda unit_id, uid: RadioUnit(
+            unit_id, uid, unit_id.replace("-", " ").capitalize(), {}, config.battery_low_v))
         self._trust = Trust()
         self._link: Link | None = None
         self._out: deque[Yielded] = deque()
@@ -288,7 +292,7 @@ class RadioUnits(Plugin, name="radio_units"):
         for item in unit.writes.reported({label: known.field for label, known in unit.known.items()}):
             changed = True
             if isinstance(item, GivenUp):
-                io.alert(f"write-{unit.id}", f"{unit.id}: {item.label} = {item.value:g}: {item.reason}; it is as it was")
+                io.alert(f"write-{unit.id}", f"{unit.id}: {item.label} = {item.value:g}: {item.reason}")
             else:
                 fields.append(item)
         parts = [fields[at : at + MAX_VALUES] for at in range(0, len(fields), MAX_VALUES)] or [[]]
@@ -335,7 +339,7 @@ class RadioUnits(Plugin, name="radio_units"):
             self._reset(io)
 
     def _patience_s(self) -> float:
-        """How long the operator may say nothing. A reset throws everybody out, so those that helped nobody grow rare."""
+        """How long the operator may say nothing. A reset throws everybody out: those that helped nobody grow rare."""
         if self._resets:
             return ANSWER_S
         periods = (float(known.field.value) * 60 for unit in self._network.units.values()
@@ -375,6 +379,8 @@ class RadioUnits(Plugin, name="radio_units"):
                 if same(unit.known[label].field, number):
                     return value
         unit.writes.drop(label)
+        self._say(io, "pending_writes", unit.writes.status(), unit)
+        self._keep(io)
         raise CommandRefused(f"{node} did not take {property_name} = {value} in {AWAKE_TRIES} tries; it says "
                              f"{told(unit.known[label].field, known.prop)[0]}")
 

@@ -1,4 +1,4 @@
-"""An operator with units behind a real pty, on air that loses frames: for ``simulate = true``, the demo and the tests."""
+"""An operator with units behind a real pty, on air that loses frames: for ``simulate = true``, the demo and tests."""
 
 from __future__ import annotations
 
@@ -110,8 +110,9 @@ class SimulatedGateway(threading.Thread):
         self.loss = loss
         self.lost = 0
         self.open = False
-        self.units = [SimulatedUnit(uid, bytes((number, 0x20)), uid not in awake, random.Random(seed + number), period_s)
-                      for number, uid in enumerate(uids, 1)]
+        self.units = [
+            SimulatedUnit(uid, bytes((number, 0x20)), uid not in awake, random.Random(seed + number), period_s)
+            for number, uid in enumerate(uids, 1)]
 
     def stop(self) -> None:
         self._ending.set()
@@ -185,7 +186,7 @@ def gateway(uids: list[str], **how: Any) -> Iterator[tuple[str, SimulatedGateway
 
 @contextlib.contextmanager
 def simulated(config: Any, seed: int = 0) -> Iterator[Any]:
-    """The config with ``port`` on a simulated gateway: the configured units (or two), the first one awake, and a stranger."""
+    """The config with ``port`` on a simulated gateway: the named units (or two), the first awake, and a stranger."""
     from .plugin import UnitConfig
 
     units = config.units or {"living-room": UnitConfig(uid="1a2b3c4d", title="Living room"),

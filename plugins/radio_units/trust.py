@@ -31,7 +31,7 @@ class Trust:
             self._bad_at.append((self.good + self.bad, t_s))
 
     def noisy(self, t_s: float) -> bool:
-        while self._bad_at and (self.good + self.bad - self._bad_at[0][0] > WINDOW_FRAMES
+        while self._bad_at and (self.good + self.bad - self._bad_at[0][0] >= WINDOW_FRAMES
                                 or t_s - self._bad_at[0][1] > WINDOW_S):
             self._bad_at.popleft()
         return bool(self._bad_at)

@@ -1,4 +1,4 @@
-"""The MUTA codec: every value there and back, any portions, garbage between frames, and what damage the format passes."""
+"""The MUTA codec: every value there and back, any portions, garbage between frames."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def test_messages_come_back_as_they_went(message: object) -> None:
     assert parse_frame(to_host(A, message)) == (A, message)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("message", [Update((TMP, UPF)), RegisterAnswer(True, b"\x12\x34"), RegisterAnswer(False, b"\0\0")])
+@pytest.mark.parametrize("message", [
+    Update((TMP, UPF)), RegisterAnswer(True, b"\x12\x34"), RegisterAnswer(False, b"\0\0")])
 def test_orders_come_back_as_they_went(message: object) -> None:
     assert parse_order(to_unit(A, message)) == (A, message)  # type: ignore[arg-type]
 

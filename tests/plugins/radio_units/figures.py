@@ -12,7 +12,8 @@ def main() -> None:
     print("| bits flipped | damaged frames | pass the format | values believed | wrong |\n|---|---|---|---|---|")
     for flips in (0.0, 0.0001, 0.001, 0.01):
         found = measure(frames, flips)
-        print(f"| {flips:g} | {found.damaged} | {found.passed_by_format} | {found.believed} | {found.wrong} |", flush=True)
+        print(f"| {flips:g} | {found.damaged} | {found.passed_by_format} | {found.believed} | {found.wrong} |",
+              flush=True)
 
 
 if __name__ == "__main__":
