@@ -198,6 +198,6 @@ def test_B41_silence_for_15_minutes_is_an_alert_and_the_next_frame_ends_it() -> 
 def test_a_capture_of_strangers_can_be_looked_at() -> None:
     fields = (ValueField("Tmp", 20.0, Kind.FIXED16, Unit.CELSIUS, True),)
     wire = to_host(b"\x07\x20", Update(fields)) + to_host(A, Register("1a2b3c4d", True)) + to_host(A, Update(fields))
-    for accept, wanted in ((True, {"unit-at-2007", "unit-1a2b3c4d"}), (False, set())):
+    for accept, nodes in ((True, {"unit-at-2007", "unit-1a2b3c4d"}), (False, set())):
         records = list(Replay(RadioUnits, RadioUnitsConfig(accept_unknown=accept), wire).records())
-        assert {record["node"] for record in records if record.get("property") == "temperature_c"} == wanted
+        assert {record["node"] for record in records if record.get("property") == "temperature_c"} == nodes
