@@ -236,7 +236,7 @@ class RadioUnits(Plugin, name="radio_units"):
                 io.log.warning("an unknown unit at address %s reports: told to register", address_text(address))
                 self._send(address, RegisterAnswer(False, self._network.key or b"\0\0"))
             return
-        # A damaged label would be a new property: where the line is noisy, the whole set must come twice in a row.
+        # A damaged label would be a new property: where the line is noisy, the whole set must come again too.
         labels = tuple(field.label for field in message.values)
         set_twice = self._trust.believe((address, message.last), labels, now)
         believed = [field for field in message.values
@@ -329,7 +329,7 @@ class RadioUnits(Plugin, name="radio_units"):
         noisy = self._trust.noisy(now)
         if noisy != self._noisy:
             self._noisy = noisy
-            io.degraded("damaged frames on the line: values count once they came twice" if noisy else None)
+            io.degraded("damaged frames on the line: a value counts once it came again" if noisy else None)
         if now - max(self._heard_s, self._asked_s) > self._patience_s():
             if self._resets >= RESETS:
                 raise RetryLater(f"{config.port}: the operator says nothing, not even after {self._resets} resets: "

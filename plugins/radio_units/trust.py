@@ -1,4 +1,5 @@
-"""Is the line clean? While it is, every whole frame counts; while it is not, a value counts once it came twice. Pure.
+"""Is the line clean? While it is, every whole frame counts; while it is not, a value counts once it came twice, and on a
+bad line three times, one after the other. Pure.
 
 The frame format has no checksum. A flipped bit in a value leaves a whole frame, but most flips hit the zeros behind the
 message or a byte with a rule, so a bad line shows bad frames first.
@@ -12,6 +13,8 @@ from typing import Any
 
 WINDOW_FRAMES = 256
 WINDOW_S = 3600.0
+BAD_LINE = 12
+"""More bad frames in the window than this: on such a line the same bit flips twice in a row."""
 
 
 class Trust:
@@ -19,7 +22,7 @@ class Trust:
         self.good = 0
         self.bad = 0
         self._bad_at: deque[tuple[int, float]] = deque(maxlen=WINDOW_FRAMES)
-        self._last: dict[Hashable, Any] = {}
+        self._last: dict[Hashable, tuple[Any, int]] = {}
 
     def frame(self) -> None:
         self.good += 1
@@ -37,11 +40,18 @@ class Trust:
         return bool(self._bad_at)
 
     def believe(self, what: Hashable, value: Any, t_s: float) -> bool:
-        """Whether ``value`` of ``what`` counts; on a noisy line only when the one before was the same."""
-        before, self._last[what] = self._last.get(what), value
+        """Whether ``value`` of ``what`` counts, after it came so often in a row."""
+        before, times = self._last.get(what, (None, 0))
+        times = times + 1 if before == value else 1
+        self._last[what] = value, times
         if len(self._last) > 10_000:  # a noisy line invents addresses
             self._last.clear()
-        return before == value or not self.noisy(t_s)
+        return times >= self._needed(t_s)
+
+    def _needed(self, t_s: float) -> int:
+        if not self.noisy(t_s):
+            return 1
+        return 3 if len(self._bad_at) > BAD_LINE else 2
 
     @property
     def quality_pct(self) -> float:
