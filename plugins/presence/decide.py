@@ -1,8 +1,8 @@
 """From signs to an answer, on stamps in seconds. Pure: no I/O, no clock.
 
-A sign is ``here`` while its last sighting is held, ``gone`` when its living source has said so or has not seen it for as
-long, ``unknown`` while nobody could have seen it. A person is away only when a source that works says so; of a person
-who is at home, that must be every sign that held them there, so a dead scanner ends in ``unknown`` and never in ``away``.
+A sign is ``here`` while its last sighting is held, ``gone`` when its source has said so, or was heard after that time
+without a sighting, ``unknown`` while nobody could have seen it. A person is away only when a source that works says so;
+of a person at home, that must be every sign that held them: a dead scanner ends in ``unknown``, never in ``away``.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ class Sign:
                 return "unknown"
             if self._gone_s > self.seen_s:
                 return "gone"
-            # the source must have been listening for as long as a sighting counts
-            return "gone" if t_s - max(self._up_since_s, self.seen_s) > self.hold_s else "unknown"
+            # only a source that was heard after the time of a sighting can deny it
+            if self._alive_s - max(self._up_since_s, self.seen_s) > self.hold_s:
+                return "gone"
+            return "here" if said and self.seen_s >= self._up_since_s else "unknown"
         if dead or self._up_since_s is None or max(self.seen_s, self._gone_s) == NEVER:
             return "unknown"
         return "here" if said else "gone"

@@ -21,7 +21,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     mqtt: str | None = None
     """A topic, with ``payload`` and ``retained``."""
     probe: str | None = None
-    """``ping`` or ``arp`` of ``host``."""
+    """``ping`` or ``arp`` of ``host`` (arp: with ``mac``, "" for whoever has the address)."""
     file: str | None = None
     """The path of a file with its ``text`` and ``age_s``; no text: it is not there."""
 
@@ -30,6 +30,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     down: str | None = None
     """sign, probe: why the source does not work."""
     host: str = ""
+    mac: str = ""
     property: str = ""
     value: Any = None
     quality: str | None = None
@@ -63,8 +64,8 @@ def decode(line: bytes) -> Event:
 
 
 def recorded(data: bytes) -> list[tuple[float, bytes]] | None:
-    """Lines of an NDJSON recording with their seconds since the first. Lines without a stamp, or with one that runs back,
-    come with the one before. None: no line has one."""
+    """Lines of an NDJSON recording with their seconds since the first. Lines without a stamp, or with one that runs
+    back, come with the one before. None: no line has one."""
     found: list[tuple[float, bytes]] = []
     first: float | None = None
     for line in data.splitlines():

@@ -13,8 +13,8 @@ IDLE_MS = 300_000
 
 
 def stations(text: str) -> set[str]:
-    """The MACs of a list of stations, lower case: ``iw dev wlan0 station dump``, ``hostapd_cli all_sta``, or any text with
-    a MAC a station. With flags, only those that are associated; with idle times, only those that spoke lately."""
+    """The MACs of a list of stations, lower case: ``iw dev wlan0 station dump``, ``hostapd_cli all_sta``, or any text
+    with a MAC a station. With flags, only those that are associated; with idle times, only those that spoke lately."""
     found: set[str] = set()
     at = [match for match in MAC.finditer(text) if _begins(text, match.start())]
     for match, following in zip(at, [*at[1:], None], strict=True):
@@ -26,9 +26,9 @@ def stations(text: str) -> set[str]:
 
 
 def _begins(text: str, at: int) -> bool:
-    """A station's own MAC stands at the begin of a line, alone or after ``Station``; others (a BSSID) are details."""
-    before = text[text.rfind("\n", 0, at) + 1 : at].strip()
-    return before == "" or before.lower() == "station" or not any(word in before.lower() for word in ("bssid", "ap ", "="))
+    """A station's own MAC begins its line, alone or after a word; in ``key=`` and ``key:`` it is a detail (a BSSID)."""
+    before = text[text.rfind("\n", 0, at) + 1 : at]
+    return "=" not in before and ":" not in before
 
 
 def log_words(text: str) -> dict[str, bool]:

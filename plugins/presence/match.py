@@ -13,6 +13,7 @@ from .settings import ArpSign, BleSign, MqttSign, PingSign, PresenceConfig, Wifi
 from .settings import Sign as SignConfig
 
 LEASE_HOLD_S, STATIONS_HOLD_S, STATIONS_SILENCE_S = 7200.0, 60.0, 120.0
+SCANNER_IS = "the scanner is"
 PROBE_TURNS = 3
 """Turns of a ping without any word after which its source counts as dead."""
 
@@ -29,6 +30,8 @@ class Matcher:
         self._mqtt: list[tuple[MqttSign, Sign]] = []
         self._probes: list[tuple[PingSign | ArpSign, Sign]] = []
         self._files: list[tuple[WifiFileSign, Sign]] = []
+        self._seen_by: dict[int, str | None] = {}
+        """Which device's scanner saw a sign last."""
         self._leases: dict[tuple[str, str], str] = {}
         for person, settings in config.persons.items():
             signs = []
@@ -80,7 +83,8 @@ class Matcher:
             _said(sign, event, t_s)
         elif event.probe is not None:
             for probe, sign in self._probes:
-                if (_kind(probe), probe.host) == (event.probe, event.host):
+                mac = (probe.mac or "").lower() if isinstance(probe, ArpSign) else ""
+                if (_kind(probe), probe.host, mac) == (event.probe, event.host, event.mac):
                     _said(sign, event, t_s)
         elif event.bus is not None:
             self._on_bus(event, t_s)
@@ -92,24 +96,24 @@ class Matcher:
                     self._on_file(wifi, sign, event, t_s)
 
     def _on_bus(self, event: Event, t_s: float) -> None:
+        node, value = event.bus or "", event.value
         for wanted, sign in self._ble:
             if event.device is not None and event.device not in wanted.on:
                 continue
-            node = event.bus or ""
-            if node == wanted.scanner and event.property == "scanner":
-                if event.value == "up":
+            if (node == f"{wanted.scanner}-{wanted.device}" and event.property.startswith("rssi_")
+                    and isinstance(value, int | float) and event.quality is None and value >= wanted.min_rssi_dbm):
+                sign.seen(t_s)
+                self._seen_by[id(sign)] = event.device
+            elif id(sign) in self._seen_by and self._seen_by[id(sign)] != event.device:
+                continue  # of several scanners, the one that saw it last can say that it is gone
+            elif node == wanted.scanner and event.property == "scanner":
+                if value == "up":
                     sign.source_up(t_s)
-                elif event.device is None and not wanted.on:
-                    # of several scanners one may be down; whether all are is told by their silence
-                    sign.source_down(f"the scanner is {event.value}")
-            elif node == f"{wanted.scanner}-{wanted.device}" and event.property.startswith("rssi_"):
-                if isinstance(event.value, int | float) and event.quality is None and event.value >= wanted.min_rssi_dbm:
-                    sign.seen(t_s)
                 else:
-                    sign.source_up(t_s)
-            elif node == wanted.scanner or node.startswith(f"{wanted.scanner}-"):
-                if not sign.why.startswith("the scanner is"):  # it may go on counting nothing
-                    sign.source_up(t_s)
+                    sign.source_down(f"{SCANNER_IS} {value}")
+            elif ((node == wanted.scanner or node.startswith(f"{wanted.scanner}-"))
+                  and not sign.why.startswith(SCANNER_IS)):  # a scanner that is down goes on counting nothing
+                sign.source_up(t_s)
 
     def _on_mqtt(self, event: Event, t_s: float) -> None:
         wrong: list[str] = []

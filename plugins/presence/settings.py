@@ -44,7 +44,7 @@ class ArpSign(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag
     """Its address (give it a fixed one on the router)."""
     mac: Mac | None = None
     """Left out, whoever has the address counts."""
-    every_s: Annotated[float, Meta(ge=5, le=3600)] = 30.0
+    every_s: Annotated[float, Meta(ge=10, le=3600)] = 30.0
     hold_s: Seconds = 180.0
     name: SignName = "arp"
 
@@ -97,6 +97,6 @@ class PersonConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class PresenceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     persons: Annotated[dict[str, PersonConfig], Meta(max_length=50)]
     canary: Host | None = None
-    """A host that is always there (the router): while it does not answer a ping, ping and ARP say nothing."""
+    """A host that is always there (the router): while it does not answer a ping, nobody is said not to answer."""
     interval_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     """How often an answer is said again when nothing changes."""
