@@ -52,6 +52,10 @@ class Sign:
     def _dead(self, t_s: float) -> bool:
         return self._down or (self.source_silence_s is not None and t_s - self._alive_s > self.source_silence_s)
 
+    def fresh(self, t_s: float) -> bool:
+        """Whether the last sighting itself counts, not only because nobody has denied it: what an arrival needs."""
+        return self.hold_s is None or t_s - self.seen_s <= self.hold_s
+
     def sight(self, t_s: float) -> Sight:
         dead = self._dead(t_s)
         if dead and not self._down:
@@ -94,6 +98,8 @@ class Person:
         """Look at the signs; True when the answer has changed."""
         sights = {sign.name: sign.sight(t_s) for sign in self.signs}
         here = {name for name, sight in sights.items() if sight == "here"}
+        if self.presence != "home":
+            here = {sign.name for sign in self.signs if sign.name in here and sign.fresh(t_s)}
         wanted = self._wanted(sights, here)
         if wanted == self.presence:
             if here:

@@ -23,7 +23,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     probe: str | None = None
     """``ping`` or ``arp`` of ``host`` (arp: with ``mac``, "" for whoever has the address)."""
     file: str | None = None
-    """The path of a file with its ``text`` and ``age_s``; no text: it is not there."""
+    """The path of a file with its ``text`` and ``age_s``; without text it is as it was, with ``down`` it is gone."""
 
     here: bool | None = None
     """sign, probe: seen, or explicitly not seen; neither: only that the source works."""

@@ -17,7 +17,7 @@ def stations(text: str) -> set[str]:
     with a MAC a station. With flags, only those that are associated; with idle times, only those that spoke lately."""
     found: set[str] = set()
     at = [match for match in MAC.finditer(text) if _begins(text, match.start())]
-    for match, following in zip(at, [*at[1:], None], strict=True):
+    for match, following in zip(at, [*at[1:], None][: len(at)], strict=True):
         about = text[match.end() : following.start() if following else len(text)]
         flags, inactive = FLAGS.search(about), INACTIVE.search(about)
         if (flags is None or "[ASSOC]" in flags[1]) and (inactive is None or int(inactive[1]) < IDLE_MS):

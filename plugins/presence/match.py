@@ -139,8 +139,11 @@ class Matcher:
 
     def _on_file(self, wanted: WifiFileSign, sign: Sign, event: Event, t_s: float) -> None:
         mac, text = wanted.mac.lower(), event.text
+        if event.down is not None:
+            sign.source_down(event.down)
+            return
         if text is None:
-            sign.source_down(event.down or f"{wanted.path} is not there")
+            sign.source_up(t_s)
             return
         if wanted.format == "stations":
             if event.age_s > (sign.source_silence_s or STATIONS_SILENCE_S):

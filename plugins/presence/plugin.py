@@ -160,19 +160,17 @@ class Presence(Plugin, name="presence"):
         if self._replaying and not _is_folder(io):
             return
         for path in self._matcher.files():
-            event = self._file(io, path)
-            if event is not None:
-                self._take(io, event, _now_s(io))
+            self._take(io, self._file(io, path), _now_s(io))
 
-    def _file(self, io: Io, path: str) -> Event | None:
-        """What is in a file now; None for one that did not change and whose age says nothing."""
+    def _file(self, io: Io, path: str) -> Event:
+        """What is in a file now; no text of one that did not change and whose age says nothing."""
         file = io.root / path.lstrip("/")
         try:
             with file.open("rb") as opened:
                 stat = os.fstat(opened.fileno())
                 mark = stat.st_ino, stat.st_mtime_ns, stat.st_size, str(file)
                 if self._marks.get(path) == mark and path not in self._aging:
-                    return None
+                    return Event(file=path)
                 opened.seek(max(0, stat.st_size - TAIL_BYTES))
                 text = opened.read(TAIL_BYTES).decode("utf-8", "replace")
         except OSError as error:

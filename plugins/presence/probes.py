@@ -61,16 +61,20 @@ class ProbeSource:
 
     def _run(self) -> None:
         pings, pokes = dict.fromkeys(self._pings, 0.0), dict.fromkeys(self._arps, 0.0)
-        looks: dict[tuple[str, str], tuple[float, str | None]] = {}
+        looks: dict[tuple[str, str], float] = {}
         while not self._ending.is_set():
             now = time.monotonic()
             for wanted in [wanted for wanted, at in pokes.items() if now >= at]:
                 pokes[wanted] = now + self._arps[wanted]
-                looks[wanted] = now + CONFIRM_S, trouble(wanted[0])
+                down = trouble(wanted[0])
+                if down is None:
+                    looks[wanted] = now + CONFIRM_S
+                else:
+                    self._say("arp", wanted[0], False, down, wanted[1])
             turn = [host for host, at in pings.items() if now >= at]
             for host in turn:
                 pings[host] = now + self._pings[host]
-            ready = [wanted for wanted, (at, _) in looks.items() if now >= at]
+            ready = [wanted for wanted, at in looks.items() if now >= at]
             if turn or ready:
                 answers = self._ping(list(dict.fromkeys([*turn, *([self._canary] if self._canary else [])])))
                 lost = None
@@ -79,21 +83,23 @@ class ProbeSource:
                 for host in turn:
                     here, down = answers[host]
                     self._say("ping", host, here, down or lost)
-                self._look({wanted: looks.pop(wanted)[1] for wanted in ready}, lost)
+                for wanted in ready:
+                    del looks[wanted]
+                self._look(ready, lost)
             self._ending.wait(TICK_S)
 
-    def _look(self, asked: dict[tuple[str, str], str | None], lost: str | None) -> None:
-        """What became of the questions to hosts (and MACs); the value is why the kernel could not ask."""
+    def _look(self, asked: list[tuple[str, str]], lost: str | None) -> None:
+        """What became of the questions to hosts (and MACs)."""
         if not asked:
             return
         try:
             neighbours = {entry.address: entry for entry in table()}
         except OSError as error:
             neighbours, lost = {}, f"the kernel's neighbours: {error}"
-        for (host, mac), down in asked.items():
+        for host, mac in asked:
             entry = neighbours.get(host)
             here = entry is not None and entry.confirmed_s <= CONFIRM_S + 1.0 and mac in ("", entry.mac)
-            self._say("arp", host, here, down or lost, mac)
+            self._say("arp", host, here, lost, mac)
 
     def _ping(self, hosts: list[str]) -> dict[str, tuple[bool, str | None]]:
         """Host -> (answered, why it could not be asked)."""

@@ -1,5 +1,5 @@
-"""Is the line clean? While it is, every whole frame counts; while it is not, a value counts once it came twice, and on a
-bad line three times, one after the other. Pure.
+"""Is the line clean? While it is, every whole frame counts; while it is not, a value counts once it came twice in a
+row, on a bad line three times. Pure.
 
 The frame format has no checksum. A flipped bit in a value leaves a whole frame, but most flips hit the zeros behind the
 message or a byte with a rule, so a bad line shows bad frames first.
@@ -13,6 +13,7 @@ from typing import Any
 
 WINDOW_FRAMES = 256
 WINDOW_S = 3600.0
+NEVER = 1 << 30
 BAD_LINE = 12
 """More bad frames in the window than this: on such a line the same bit flips twice in a row."""
 
@@ -49,9 +50,13 @@ class Trust:
         return times >= self._needed(t_s)
 
     def _needed(self, t_s: float) -> int:
+        """Times in a row; on a line with more bad frames than good ones nothing is believed."""
         if not self.noisy(t_s):
             return 1
-        return 3 if len(self._bad_at) > BAD_LINE else 2
+        bad = len(self._bad_at)
+        if bad <= BAD_LINE:
+            return 2
+        return 3 if 2 * bad <= min(WINDOW_FRAMES, self.good + self.bad) else NEVER
 
     @property
     def quality_pct(self) -> float:

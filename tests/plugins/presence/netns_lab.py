@@ -51,7 +51,7 @@ def main() -> None:
         sh(f"ip link set vb netns {other.pid}; {within} addr add 10.77.0.2/24 dev vb; {within} link set vb up")
         for name, value in (("delay_first_probe_time", 1), ("base_reachable_time_ms", 500), ("retrans_time_ms", 300)):
             Path(f"/proc/sys/net/ipv4/neigh/va/{name}").write_text(str(value))
-        probes.CONFIRM_S, probes.ANSWER_S = 1.8, 0.4
+        probes.CONFIRM_S, probes.ANSWER_S = 1.6, 0.3
         Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 0")
         pinger = Pinger(socket.AF_INET)
         found["datagram"] = not pinger._raw
@@ -61,7 +61,7 @@ def main() -> None:
         pings = tuple(PingSign(host=host) for host in ("127.0.0.1", THEM, NOBODY, "no.such.invalid"))
         found["there"] = heard((*arp, *pings))
         sh(f"{within} addr del 10.77.0.2/24 dev vb")
-        time.sleep(1.5)  # what the kernel heard before that is too old to count
+        time.sleep(1.2)  # what the kernel heard before that is too old to count
         found["left"] = heard((*arp[:1], PingSign(host=THEM)))
         found["canary silent"] = heard((PingSign(host=THEM), PingSign(host="127.0.0.1")), canary=NOBODY)
         sh("ip link set va down")

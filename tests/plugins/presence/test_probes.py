@@ -38,7 +38,8 @@ def test_ping_and_arp_tell_here_from_gone_from_blind() -> None:
     assert there["ping 10.77.0.9"] is there["arp 10.77.0.9"] is there["arp 10.77.0.2 01"] is False
     assert "no.such.invalid: " in there["ping no.such.invalid"], "a name that does not resolve says nothing of its host"
     assert found["left"] == {"ping 10.77.0.2": False, "arp 10.77.0.2 77": False}
-    assert found["canary silent"] == {"ping 127.0.0.1": True, "ping 10.77.0.2": "10.77.0.9 (the canary) does not answer"}
+    assert found["canary silent"] == {
+        "ping 127.0.0.1": True, "ping 10.77.0.2": "10.77.0.9 (the canary) does not answer"}
     assert all("unreachable" in why for why in found["own network down"].values())
 
 

@@ -127,6 +127,9 @@ def test_trust_comes_back_after_256_good_frames_or_an_hour() -> None:
     assert [trust.believe("a", value, 1) for value in (1, 2, 2, 3, 2)] == [False, False, True, False, False]
     for _ in range(20):
         trust.garbage(1)
+    assert not any([trust.believe("b", 1, 1) for _ in range(9)]), "more bad frames than good ones"
+    for _ in range(20):
+        trust.frame()
     assert [trust.believe("a", 1, 1) for _ in range(4)] == [False, False, True, True], "a bad line"
     for _ in range(WINDOW_FRAMES):
         trust.frame()
