@@ -125,14 +125,14 @@ class Matcher:
                 else:
                     sign.source_up(t_s)
             elif event.mqtt == wanted.topic and not (event.retained and wanted.hold_s is not None):
-                word = _word(event.payload, wanted.key)
-                if word is not None and word in wanted.home:
+                said = _word(event.payload, wanted.key)
+                if said is not None and said in wanted.home:
                     sign.seen(t_s)
-                elif word is not None and (word in wanted.away or wanted.others_are_away):
+                elif said is not None and (said in wanted.away or wanted.others_are_away):
                     sign.gone(t_s)
                 else:
                     wrong.append(f"{event.mqtt} says {event.payload[:60]!r}"
-                                 + (f" ({wanted.key}: {word!r})" if wanted.key else "")
+                                 + (f" ({wanted.key}: {said!r})" if wanted.key else "")
                                  + f": neither in home nor in away of sign {sign.name}")
         if wrong:
             raise Unreadable(wrong[0])

@@ -41,7 +41,7 @@ class Pinger:
 
     def receive(self) -> list[tuple[str, int]]:
         """(address, sequence) of every answer that has come."""
-        found = []
+        found: list[tuple[str, int]] = []
         while True:
             try:
                 data, sender = self.socket.recvfrom(2048)
@@ -62,6 +62,6 @@ class Pinger:
 
 def checksum(data: bytes) -> int:
     """RFC 1071."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF

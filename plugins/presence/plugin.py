@@ -123,13 +123,17 @@ class Presence(Plugin, name="presence"):
                 if message.data.strip():
                     self._event(io, message.data, (message.t_us or 0) / 1e6)
                 message = stream.read(0) if not self._replaying else None
-            for _ in range(MOST_AT_ONCE if mqtt else 0):
+            for _ in range(MOST_AT_ONCE):
+                if mqtt is None:
+                    break
                 told = mqtt.read(0)
                 if told is None:
                     break
                 self._take(io, Event(mqtt=told.topic, payload=told.data.decode("utf-8", "replace"),
                                      retained=told.retained), (told.t_us or 0) / 1e6)
-            for _ in range(MOST_AT_ONCE if bus else 0):
+            for _ in range(MOST_AT_ONCE):
+                if bus is None:
+                    break
                 heard = bus.get(0)
                 if heard is None:
                     break

@@ -187,7 +187,7 @@ def gateway(uids: list[str], **how: Any) -> Iterator[tuple[str, SimulatedGateway
 @contextlib.contextmanager
 def simulated(config: Any, seed: int = 0) -> Iterator[Any]:
     """The config with ``port`` on a simulated gateway: the named units (or two), the first awake, and a stranger."""
-    from .plugin import UnitConfig
+    from .settings import UnitConfig
 
     units = config.units or {"living-room": UnitConfig(uid="1a2b3c4d", title="Living room"),
                              "bedroom": UnitConfig(uid="5e6f7081", title="Bedroom")}

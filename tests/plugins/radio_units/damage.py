@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from agent.api import Reading, RetryLater
 from agent.testing import Lines, io_over
 from firmware_bridges.muta import BadFrame, Kind, Unit, Update, ValueField, parse_frame, to_host
-from plugins.radio_units.plugin import RadioUnits, RadioUnitsConfig, UnitConfig
+from plugins.radio_units.plugin import RadioUnits
+from plugins.radio_units.settings import RadioUnitsConfig, UnitConfig
 
 PERIOD_S = 3.0
 """Each unit reports far more often than a real one: the plugin's looks at the clock cost more than the frames."""

@@ -12,7 +12,8 @@ from agent.testing import Lines, io_over
 from firmware_bridges.muta import Kind, Register, Unit, Update, ValueField, to_host
 from plugins.radio_units.labels import Known, property_of, told, wanted
 from plugins.radio_units.network import Network, RadioUnit
-from plugins.radio_units.plugin import RadioUnits, RadioUnitsConfig, UnitConfig
+from plugins.radio_units.plugin import RadioUnits
+from plugins.radio_units.settings import RadioUnitsConfig, UnitConfig
 from plugins.radio_units.trust import WINDOW_FRAMES, WINDOW_S, Trust
 from plugins.radio_units.watch import BatteryWatch, TemperatureWatch
 from plugins.radio_units.writes import GivenUp, Writes

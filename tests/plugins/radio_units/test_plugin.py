@@ -32,7 +32,8 @@ from firmware_bridges.muta import (
     to_host,
 )
 from plugins.radio_units.captures import stamped, wire_bytes
-from plugins.radio_units.plugin import RadioUnits, RadioUnitsConfig, UnitConfig
+from plugins.radio_units.plugin import RadioUnits
+from plugins.radio_units.settings import RadioUnitsConfig, UnitConfig
 from plugins.radio_units.simulate import SimulatedGateway, gateway
 
 SALON, HALL, STRANGER = "1a2b3c4d", "5e6f7081", "deadbeef"
@@ -245,6 +246,24 @@ def test_a_restart_keeps_addresses_key_and_what_is_still_to_be_written(tmp_path:
             again.wait(lambda p: len(orders()) > 1)
             assert orders()[1] == (b"\x09\x20", RegisterAnswer(True, key)), "the session's key"
     assert again.kept["network"]["addresses"] == {"0920": SALON}
+
+
+def test_units_that_talk_before_the_operator_was_heard_are_not_let_in_with_a_wrong_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first reset is lost, and the units of an older session go on talking."""
+    monkeypatch.setattr("plugins.radio_units.conversation.ANSWER_S", 0.2)
+    heard = bytearray()
+
+    def respond(data: bytes) -> bytes:
+        heard.extend(data)
+        return to_host(OPERATOR, Register("00c0ffee", False)) if heard.count(b"X") > 1 else b""
+
+    config = RadioUnitsConfig(port=str(tmp_path / "muta"), units={"salon": UnitConfig(uid=SALON)})
+    with FakePty(tmp_path, "muta", respond) as device, running(config) as plugin:
+        plugin.wait(lambda p: b"X" in heard)
+        plugin.wait(lambda p: device.write(report(20.0)) or p.kept.get("network", {}).get("key"))
+        assert heard[:128] == (b"X" + bytes(63)) * 2, "a reset, and no answer to anybody before the operator's word"
 
 
 def test_another_operator_than_the_one_named_is_refused(tmp_path: Path) -> None:
