@@ -50,6 +50,8 @@ class Conversation:
         """Resets since the operator last said anything."""
         self.idle = 0
         """Resets for silence since a unit last reported."""
+        self.changed = False
+        """Something is to be kept, and it is kept with the next reading."""
         self._declared: set[str] = set()
         self._refused: set[str] = set()
         self._strangers: dict[bytes, float] = {}
@@ -71,6 +73,7 @@ class Conversation:
 
     def keep(self, io: Io) -> None:
         io.kept["network"] = self.network.kept()
+        self.changed = True
 
     def reset(self, io: Io) -> None:
         self.resets += 1
@@ -146,10 +149,12 @@ class Conversation:
     def _update(self, io: Io, address: bytes, message: Update) -> None:
         unit, now = self.network.unit_at(address), now_s(io)
         if unit is None:
-            if now - self._strangers.get(address, float("-inf")) >= STRANGER_S and len(self._strangers) < 1000:
+            known = now - self._strangers.get(address, float("-inf")) < STRANGER_S or len(self._strangers) >= 1000
+            if not known or not self.network.key:
+                self._settle(io, address, False)
+            if not known:
                 self._strangers[address] = now
                 io.log.warning("an unknown unit at address %s reports: told to register", address_text(address))
-                self._settle(io, address, False)
             return
         # A damaged label would be a new property: where the line is noisy, the whole set must come again too.
         labels = tuple(field.label for field in message.values)

@@ -100,13 +100,14 @@ class RadioUnits(Plugin, name="radio_units"):
                 io.alert(f"stale-{unit.id}", f"{unit.id}: nothing heard for {config.stale_after_s / 60:.0f} min: check "
                          "its battery, its distance and the gateway")
         silent = sum(unit.silent for unit in self._network.units.values())
-        if now - self._told_s >= self.interval_s or silent != self._told_silent:
+        if now - self._told_s >= self.interval_s or silent != self._told_silent or (talk.changed and not talk.out):
             self._told_s, self._told_silent = now, silent
             for name, value in (("units_heard", len(self._network.units) - silent), ("units_silent", silent),
                                 ("bad_frames", talk.trust.bad)):
                 talk.say(io, name, value)
             if talk.trust.good:
                 talk.say(io, "link_quality_pct", talk.trust.quality_pct)
+        talk.changed = False
         noisy = talk.trust.noisy(now)
         if noisy != self._noisy:
             self._noisy = noisy
