@@ -1,6 +1,6 @@
 """Sensors that are absent, frozen or lying, batteries that are empty (FAULTS B41 to B43). Pure, on stamps.
 
-Frozen: the value stood still for 30 minutes and four times as long as it ever did before, in a sensor whose value was
+Frozen: the value stood still for 30 minutes and twice as long as it ever did before, in a sensor whose value was
 seen to move (200 reports). A sensor with coarse steps has long still times of its own, so it is judged by those.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 LEARN_REPORTS = 200
 FROZEN_S = 1800.0
 FROZEN_REPORTS = 12
-FROZEN_TIMES = 4
+FROZEN_TIMES = 2
 SPIKE_C = 5.0
 """A room does not change by more from one report to the next."""
 SPIKE_AGREE_C = 2.0
