@@ -140,10 +140,14 @@ def _value(raw: Any, kind: Any, sources: Sources, at: At) -> Any:
         return convert(raw, plain.cls, sources, at)
     if isinstance(plain, mi.DictType) and isinstance(raw, dict) and isinstance(plain.value_type, mi.StructType):
         return {key: convert(item, plain.value_type.cls, sources, (*at, key)) for key, item in raw.items()}
+    if isinstance(plain, mi.UnionType) and isinstance(raw, dict) and (kinds := _tagged(plain)):
+        return _by_tag(raw, kinds, sources, at)
     if isinstance(plain, mi.ListType | mi.VarTupleType) and isinstance(raw, list):
         item_type = plain.item_type
-        if isinstance(item_type, mi.StructType):
-            items = [convert(item, item_type.cls, sources, (*at, str(n))) for n, item in enumerate(raw)]
+        of_structs = isinstance(item_type, mi.StructType) or (isinstance(item_type, mi.UnionType)
+                                                              and bool(_tagged(item_type)))
+        if of_structs and len(raw) >= (plain.min_length or 0) and len(raw) <= (plain.max_length or len(raw)):
+            items = [_item(item, item_type, sources, (*at, str(n))) for n, item in enumerate(raw)]
             return tuple(items) if isinstance(plain, mi.VarTupleType) else items
     try:
         value = msgspec.convert(raw, kind, dec_hook=_decode)
@@ -154,6 +158,33 @@ def _value(raw: Any, kind: Any, sources: Sources, at: At) -> Any:
     if not _holds_any(plain) and not _finite(value):
         raise sources.error(at, "expected finite numbers", separator=f" = {shown(at, raw)}: ")
     return value
+
+
+def _tagged(info: mi.UnionType) -> list[mi.StructType]:
+    """The structs of a union that a tag tells apart; none if it is another kind of union."""
+    kinds = [item for item in info.types if isinstance(item, mi.StructType) and item.tag_field is not None]
+    return kinds if len(kinds) == sum(not isinstance(item, mi.NoneType) for item in info.types) else []
+
+
+def _item(raw: Any, info: mi.Type, sources: Sources, at: At) -> Any:
+    if isinstance(info, mi.StructType) or not isinstance(raw, dict):
+        kind = info.cls if isinstance(info, mi.StructType) else _tagged(info)[0].cls  # type: ignore[arg-type]
+        return convert(raw, kind, sources, at)
+    return _by_tag(raw, _tagged(info), sources, at)  # type: ignore[arg-type]
+
+
+def _by_tag(raw: dict[str, Any], kinds: list[mi.StructType], sources: Sources, at: At) -> Any:
+    """A table whose kind one of its keys names. Raises SettingsError."""
+    key = str(kinds[0].tag_field)
+    tags = {str(kind.tag): kind for kind in kinds}
+    if key not in raw:
+        raise sources.error((*at, key), f"missing, expected one of {', '.join(tags)}")
+    chosen = tags.get(raw[key]) if isinstance(raw[key], str) else None
+    if chosen is None:
+        hint = near(raw[key], list(tags)) if isinstance(raw[key], str) else ""
+        raise sources.error((*at, key), f"expected one of {', '.join(tags)}{hint}",
+                            separator=f" = {shown((*at, key), raw[key])}: ")
+    return convert({name: value for name, value in raw.items() if name != key}, chosen.cls, sources, at)
 
 
 def _decode(kind: type, raw: Any) -> Any:
@@ -191,7 +222,8 @@ def expected(info: mi.Type) -> str:
     if words:
         return f"one of {', '.join(words)}"
     if isinstance(info, mi.ListType | mi.VarTupleType | mi.SetType | mi.FrozenSetType):
-        return f"a list of {expected(info.item_type)}"
+        least = f"at least {info.min_length}: " if info.min_length else ""
+        return f"a list of {least}{expected(info.item_type)}"
     if isinstance(info, mi.TupleType):
         return f"a list of {len(info.item_types)}: {', '.join(expected(item) for item in info.item_types)}"
     if isinstance(info, mi.StrType):

@@ -304,6 +304,39 @@ def test_a_table_that_may_be_left_out_names_its_inner_path_too(tmp_path: Path) -
         load_toml(path, MayBeLeftOut)
     path.write_text("[inner]\nbase = 'y'\n")
     assert load_toml(path, MayBeLeftOut) == MayBeLeftOut(_Inner("y"))
+class Lamp(Struct, forbid_unknown_fields=True, tag_field="by", tag="lamp"):
+    watts: Annotated[float, Meta(ge=0)]
+
+
+class Bell(Struct, forbid_unknown_fields=True, tag_field="by", tag="bell"):
+    tone: str = "ding"
+
+
+class Signals(Struct, forbid_unknown_fields=True):
+    signals: Annotated[tuple[Lamp | Bell, ...], Meta(min_length=1)] = (Bell(),)
+    main: Lamp | Bell | None = None
+
+
+@pytest.mark.parametrize("text, message", [
+    ('signals = [{ by = "lamp", watts = -1 }]', "signals.0.watts = -1: expected a number at least 0 (:1)"),
+    ('signals = [{ by = "bel" }]', 'signals.0.by = "bel": expected one of lamp, bell, did you mean bell? (:1)'),
+    ("signals = [{ by = 5 }]", "signals.0.by = 5: expected one of lamp, bell (:1)"),
+    ('[main]\ntone = "x"', "main.by: missing, expected one of lamp, bell (:1)"),
+    ('[main]\nby = "bell"\nton = "x"', "main.ton: unknown key, did you mean tone? (:3)"),
+    ("signals = []", "signals = a list of 0: expected a list of at least 1: a table (:1)"),
+    ("signals = [5]", "signals.0 = 5: expected a table [signals.0] (:1)"),
+])
+def test_tables_of_several_kinds_are_told_apart_by_their_tag(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "s.toml").write_text(text + "\n")
+    with pytest.raises(SettingsError) as caught:
+        load_toml(tmp_path / "s.toml", Signals)
+    assert str(caught.value).replace("s.toml", "") == f": {message}"
+
+
+def test_tables_of_several_kinds_become_their_struct(tmp_path: Path) -> None:
+    text = 'signals = [{ by = "lamp", watts = 5 }, { by = "bell" }]\nmain = { by = "bell" }\n'
+    (tmp_path / "s.toml").write_text(text)
+    assert load_toml(tmp_path / "s.toml", Signals) == Signals((Lamp(5), Bell()), Bell())
 
 
 def test_the_interval_of_an_entry_reaches_the_plugins_config(tmp_path: Path) -> None:

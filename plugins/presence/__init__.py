@@ -1,0 +1,1 @@
+"""Who is at home, from several signs of each person."""

@@ -1,0 +1,1 @@
+"""Sub-GHz radio units (MUTA) behind a USB operator or a serial gateway."""
