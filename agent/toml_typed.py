@@ -134,7 +134,8 @@ def convert(raw: Any, kind: type[T], sources: Sources, at: At = (), *, known: tu
 def _value(raw: Any, kind: Any, sources: Sources, at: At) -> Any:
     info = mi.type_info(kind)
     plain = info.type if isinstance(info, mi.Metadata) else info
-    if isinstance(plain, mi.UnionType) and isinstance(raw, dict):  # a table that may be left out: Table | None
+    if isinstance(plain, mi.UnionType) and isinstance(raw, dict) and not _tagged(plain):
+        # a table that may be left out: Table | None
         plain = next((item for item in plain.types if isinstance(item, mi.StructType)), plain)
     if isinstance(plain, mi.StructType):
         return convert(raw, plain.cls, sources, at)
