@@ -476,5 +476,16 @@ def homie_id(name: str) -> str:
 
 
 def title_of(prop: Property) -> str:
-    """What a person reads: the declared title, else the name without its unit's underscore."""
-    return prop.title or prop.name.replace("_", " ").capitalize()
+    """What a person reads: the declared title, else the name in words and without its unit, which stands beside the
+    value (``active_power_w``: "Active power")."""
+    if prop.title:
+        return prop.title
+    words = prop.name.split("_")
+    unit = "".join(_SPELT.get(sign, sign) for sign in (prop.unit or "").lower()).split()
+    if unit and len(words) > len(unit) and words[-len(unit) :] == unit:
+        words = words[: -len(unit)]
+    return " ".join(words).capitalize()
+
+
+_SPELT = {"%": "pct", "°": "", "/": " ", "³": "3", "²": "2", "µ": "u"}
+"""How a unit's signs are written in a property's name: ``temperature_c``, ``flow_l_h``, ``volume_m3``."""

@@ -34,30 +34,92 @@ port = "/dev/null"              # the simulator puts its pty here
 simulate = true
 """
 
-ROOMS: tuple[tuple[str, str, str], ...] = (
-    ("boiler-room", "Boiler room", """
+ROOMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("boiler-room", "Boiler room", ("""
 [plugins.heat-pump-meter]
 use = "power_meter"
 protocol = "dsmr"
-"""),
-    ("kitchen", "Kitchen", """
+""", """
+[plugins.water]
+use = "water_meter"
+line = "GPIO17"
+price_per_m3 = 4.10
+""", """
+[plugins.mains]
+""")),
+    ("kitchen", "Kitchen", ("""
 [plugins.oven-meter]
 use = "power_meter"
 protocol = "pzem"
-"""),
-    ("hallway", "Hallway", """
-[plugins.floor-meter]
-use = "power_meter"
-protocol = "sml"
-"""),
-    ("garage", "Garage", """
+""", """
+[plugins.light]
+""", """
+[plugins.radio]
+use = "radio_units"
+port = "/dev/null"
+[plugins.radio.units.kitchen]
+uid = "1a2b3c4d"
+title = "Kitchen"
+[plugins.radio.units.bedroom]
+uid = "5e6f7081"
+title = "Bedroom"
+""")),
+    ("hallway", "Hallway", ("""
+[plugins.pir]
+[plugins.pir.sensors]
+hall = "GPIO17"
+stairs = "GPIO27"
+""", """
+[plugins.csi]
+use = "esp32_csi"
+port = "/dev/null"
+""", """
+[plugins.people]
+use = "presence"
+[plugins.people.persons.anna]
+title = "Anna"
+signs = [{ by = "wifi_file", path = "/run/stations", mac = "02:00:5e:10:00:31" }]
+[plugins.people.persons.ben]
+title = "Ben"
+signs = [{ by = "wifi_file", path = "/run/stations", mac = "02:00:5e:10:00:32" }]
+""", """
+[plugins.ble]
+process = "ble"
+[plugins.ble.devices.badge-7]
+badge_id = "7"
+title = "Anna's badge"
+[plugins.ble.devices.front-door]
+ibeacon = "6f1ea7d0-51c1-4c0e-9d2b-7a3c1f0b2e44/1/3"
+title = "Front door"
+""")),
+    ("garage", "Garage", ("""
 [plugins.car-meter]
 use = "power_meter"
 protocol = "teleinfo"
 mode = "standard"
-"""),
+""", """
+[plugins.internet]
+[plugins.internet.targets.page]
+kind = "http"
+address = "http://connectivity.example/generate_204"
+expect_status = 204
+""", """
+[plugins.nodes]
+use = "foreign_mqtt"
+process = "nodes"
+[plugins.nodes.tasmota]
+[plugins.nodes.zigbee2mqtt]
+""", """
+[plugins.yard-camera]
+use = "camera"
+process = "camera"
+url = "rtsp://127.0.0.1/stream2"
+roi = [[0.0, 0.4], [1.0, 1.0]]
+""")),
 )
-"""id, name, plugins; every table gets ``simulate`` and the shared process."""
+"""id, name, plugin tables; every plugin gets ``simulate``, and shares a process unless it names one of its own."""
+GROUND_FLOOR_ONLY = ("ble", "camera", "foreign_mqtt")
+"""Their simulated sources are programs of their own (a D-Bus, a video encoder, a broker): one of each is enough."""
 
 BYTES_EACH = 160 << 20
 """Memory of one more device, measured: supervisord, watchdog, uplink, and one process for its plugins."""
@@ -71,21 +133,22 @@ class Device(NamedTuple):
     """Its data below the demo's folder."""
 
 
-def simulated(tables: str) -> str:
-    """Plugin tables with what the demo adds to each."""
-    out: list[str] = []
-    for line in tables.splitlines():
-        out.append(line)
-        if line.startswith("[plugins."):
-            out += ["simulate = true", 'process = "all"']
-    return "\n".join(out) + "\n"
+def simulated(table: str) -> str:
+    """A plugin's table with what the demo adds to it."""
+    head, rest = table.lstrip().split("\n", 1)
+    shared = "" if "\nprocess = " in table else 'process = "all"\n'
+    return f"\n{head}\nsimulate = true\n{shared}{rest}"
+
+
+def is_for_all_floors(table: str) -> bool:
+    return not any(f'use = "{use}"' in table or table.startswith(f"\n[plugins.{use}]") for use in GROUND_FLOOR_ONLY)
 
 
 def devices(count: int, this_id: str, this_name: str, **fields: object) -> Iterator[Device]:
     """``count`` devices: this machine with its real numbers, then the rooms, floor after floor."""
     for n in range(count):
         if n == 0:
-            identity, name, tables = this_id, this_name, THIS_MACHINE
+            identity, name, text = this_id, this_name, THIS_MACHINE
         else:
             floor, room = divmod(n - 1, len(ROOMS))
             identity, name, tables = ROOMS[room]
@@ -93,7 +156,7 @@ def devices(count: int, this_id: str, this_name: str, **fields: object) -> Itera
                 identity, name = f"{identity}-{floor + 1}", f"{name} {floor + 1}"
             if identity == this_id:  # a machine that is called as our rooms are
                 identity += "-demo"
-            tables = simulated(tables)
+            text = "".join(simulated(table) for table in tables if floor == 0 or is_for_all_floors(table))
         folder = "agent" if n == 0 else identity
         head = HEAD.format(id=identity, name=name, folder=folder, short="a" if n == 0 else f"a{n}", **fields)
-        yield Device(identity, name, head + tables, folder)
+        yield Device(identity, name, head + text, folder)

@@ -154,7 +154,7 @@ def _duration(prop: Property, value: Any) -> bytes:
         raise BadValue(f"{value!r} is not a duration (seconds, or ISO 8601 text such as PT90S)")
     if not math.isfinite(value) or value < 0:
         raise BadValue(f"{value!r} is not a duration", "not_finite" if not math.isfinite(value) else "out_of_range")
-    return f"PT{number(value)}S".encode()
+    return f"PT{number(abs(value))}S".encode()  # of -0.0 the sign must go
 
 
 def _json(prop: Property, value: Any) -> bytes:

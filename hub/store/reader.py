@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from agent.api import Property, title_of
 from agent.wire.messages import LedgerCounts
 from hub.store import charts, connect, hours, schema, values
 from hub.store.balance import balance
@@ -272,8 +273,8 @@ class Reader:
 def _series(row: tuple[Any, ...]) -> SeriesRow:
     (id_, device, node, name, unit, title, datatype, state_class, device_class, max_age, event, diagnostic, n, moved,
      live_us, value, quality) = row
-    return SeriesRow(id_, device, node, name, unit, title or name.replace("_", " ").capitalize(), datatype,
-                     state_class, device_class, max_age, bool(event), bool(diagnostic), n or 0, moved or 0,
+    return SeriesRow(id_, device, node, name, unit, title or title_of(Property(name=name, datatype="float", unit=unit)),
+                     datatype, state_class, device_class, max_age, bool(event), bool(diagnostic), n or 0, moved or 0,
                      live_us or 0, values.loaded(value, datatype == "boolean"), quality)
 
 

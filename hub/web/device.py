@@ -70,7 +70,7 @@ def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
         raw = device.value(node.id, prop.id)
         target = device.targets.get((node.id, prop.id), "")
         row = series.get((node.id, prop.id))
-        if raw is None and row is None and not prop.retained:
+        if raw is None and not prop.retained and (row is None or not row.samples):
             continue  # an event that never came has nothing to show
         values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
                             target if target != raw else ""))

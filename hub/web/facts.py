@@ -19,6 +19,7 @@ AHEAD_US = 60_000_000
 SILENT_S = 300.0
 """When a node counts as silent if nothing says how often it reports."""
 MIN_SILENT_S = 30.0
+NEVER_S = 100 * 366 * 86_400.0
 BACKLOG_S = 60.0
 """Samples older than this are a backlog, younger ones are on their way."""
 SYS = "sys"
@@ -152,10 +153,10 @@ def _nodes(device: LiveDevice, now_us: int) -> tuple[NodeFacts, ...]:
     for node in device.description.nodes.values():
         if node.id == SYS:
             continue
-        plugin, simulated, interval_s = _declared(device, node.id)
+        plugin, simulated, age_s = _declared(device, node.id)
         last_us = stamp_us(device.value(node.id, "last-update"))
         health = device.value(node.id, "health") or ""
-        max_age_us = round(max(MIN_SILENT_S, 3 * interval_s if interval_s else SILENT_S) * 1_000_000)
+        max_age_us = round(min(max(MIN_SILENT_S, age_s), NEVER_S) * 1_000_000)
         ahead = last_us is not None and last_us > now_us + AHEAD_US
         silent = (
             device.state == "ready" and health != "disabled" and last_us is not None and now_us - last_us > max_age_us
@@ -166,13 +167,18 @@ def _nodes(device: LiveDevice, now_us: int) -> tuple[NodeFacts, ...]:
     return tuple(made)
 
 
-def _declared(device: LiveDevice, node_id: str) -> tuple[str, bool, float | None]:
-    """The instance that ``node_id`` belongs to, whether it is simulated, and its interval."""
+def _declared(device: LiveDevice, node_id: str) -> tuple[str, bool, float]:
+    """The instance that ``node_id`` belongs to, whether it is simulated, and the seconds within which one of its
+    properties at least is told again: a gas meter speaks once an hour."""
     if device.reported is not None:
         for instance, plugin in device.reported.plugins.items():
-            if any(node.id == node_id for node in plugin.nodes):
-                return instance, plugin.simulated, plugin.interval_s
-    return node_id, False, None
+            for node in plugin.nodes:
+                if node.id == node_id:
+                    ages = [prop.max_age_s if prop.max_age_s is not None else 3 * plugin.interval_s
+                            for prop in node.properties if not prop.event]
+                    lasting = all(prop.event or prop.comes_and_goes for prop in node.properties)
+                    return instance, plugin.simulated, NEVER_S if lasting else min(ages)
+    return node_id, False, SILENT_S
 
 
 def _ledger(text: str | None) -> LedgerCounts | None:

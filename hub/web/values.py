@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from msgspec import Struct
 
 from hub.live import PropertyInfo
@@ -37,7 +39,29 @@ def shown(raw: str | None, prop: PropertyInfo, t: Texts) -> Shown:
     if prop.datatype == "datetime":
         at = stamp_us(raw)
         return Shown(iso(at).replace("T", " ") if at is not None else raw[:MAX_SHOWN], "", True)
+    if prop.datatype == "json":
+        raw = _flat(raw)
     return Shown(raw[:MAX_SHOWN] + ("…" if len(raw) > MAX_SHOWN else ""), unit, True)
+
+
+def _flat(raw: str) -> str:
+    """JSON as a person reads it: ``name value, name value``, what lies deeper in brackets."""
+    try:
+        return _words(json.loads(raw))
+    except (ValueError, RecursionError):
+        return raw
+
+
+def _words(value: object, deep: bool = False) -> str:
+    if isinstance(value, dict):
+        text = ", ".join(f"{key.replace('_', ' ')} {_words(item, True)}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(_words(item, True) for item in value)
+    elif isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    else:
+        return plain(value) if isinstance(value, int | float) else str(value)
+    return f"({text})" if deep else text
 
 
 def _number(value: float, unit: str, t: Texts) -> Shown:

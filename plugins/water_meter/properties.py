@@ -26,6 +26,7 @@ PROPERTIES: tuple[Property, ...] = (
     Property(name="reverse_volume_l", datatype="float", unit="L", title="Flowed backwards since start", minimum=0,
              diagnostic=True, optional=True),
     Property(name="rejected_edges", datatype="integer", title="Edges that were no pulse since start", minimum=0,
-             diagnostic=True),
-    Property(name="bad_inputs", datatype="integer", title="Unreadable inputs since start", minimum=0, diagnostic=True),
+             diagnostic=True, max_age_s=900),
+    Property(name="bad_inputs", datatype="integer", title="Unreadable inputs since start", minimum=0, diagnostic=True,
+             max_age_s=900),
 )

@@ -113,7 +113,9 @@ def test_home_assistant_takes_every_announcement(capsys: pytest.CaptureFixture[s
     with capsys.disabled():
         print(f" [Home Assistant {answer['version']}]", end="")
     assert answer["refused"] == []
-    assert answer["warned"] == [], "a unit that does not go with its device class is only a warning there"
+    newer = [(f"`{unit}`", f"`{name}`") for name, units in NEWER_UNITS.items() for unit in units]
+    warned = [line for line in answer["warned"] if not any(unit in line and name in line for unit, name in newer)]
+    assert warned == [], "a unit that does not go with its device class is only a warning there"
 
 
 def test_home_assistant_refuses_what_is_wrong() -> None:

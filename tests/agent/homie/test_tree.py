@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.api import Property
+from agent.api import Property, title_of
 from agent.homie.sysnode import SYS_PROPERTIES, sys_node
 from agent.homie.tree import Tree, cleared, nodes_of, problems
 from agent.wire.messages import NodeDeclaration, PluginDeclaration
@@ -17,6 +17,15 @@ SETPOINT = Property(name="setpoint_c", datatype="float", unit="°C", settable=Tr
 def declared(instance: str, *properties: Property, found: tuple[NodeDeclaration, ...] = ()) -> PluginDeclaration:
     own = NodeDeclaration(instance, instance.title(), properties)
     return PluginDeclaration(instance, "some_plugin", instance.title(), 10.0, (own, *found))
+
+
+@pytest.mark.parametrize(("name", "unit", "said"), [
+    ("active_power_l1_w", "W", "Active power l1"), ("flow_l_h", "L/h", "Flow"), ("humidity_pct", "%", "Humidity"),
+    ("temperature_c", "°C", "Temperature"), ("volume_m3", "m³", "Volume"), ("w", "W", "W"),
+    ("link_up", None, "Link up"),
+])
+def test_a_title_is_the_name_in_words_without_its_unit(name: str, unit: str | None, said: str) -> None:
+    assert title_of(Property(name=name, datatype="float", unit=unit)) == said
 
 
 def test_every_plugin_node_has_health_errors_and_last_update_and_a_found_node_its_age() -> None:

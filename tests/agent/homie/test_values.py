@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.api import Property
@@ -109,6 +109,7 @@ def test_what_a_controller_must_not_see_is_refused_with_its_quality(
         st.dictionaries(st.text(max_size=3), st.floats(), max_size=3),
     )
 )
+@example(value=-0.0)
 def test_no_value_at_all_makes_a_payload_that_a_controller_refuses(value: object) -> None:
     for prop in (FLOAT, RANGE, INTEGER, BOOLEAN, ENUM, TEXT, JSON, TIME, DURATION):
         try:

@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from agent.api import Property
 from agent.wire import faults
-from agent.wire.messages import HubState
+from agent.wire.messages import HubState, NodeDeclaration, PluginDeclaration, Reported
 from hub.live import Feed, LiveTree, PropertyInfo
 from hub.store.reader import Chart, Sample, SeriesRow
 from hub.web.answers import House, Problem, from_line, grouped, problems
@@ -44,6 +45,27 @@ def device(state: str = "ready", **values: str) -> Any:
     for topic, value in sent.items():
         tree.apply(f"homie/5/a/{topic}", value.encode(), retained=False, now_us=NOW)
     return facts(tree.device("a"), NOW)
+
+
+def test_a_node_that_speaks_seldom_is_not_silent_and_what_comes_and_goes_never_is() -> None:
+    """A gas meter behind a DSMR meter tells its index once an hour; a badge may have left."""
+    import msgspec
+
+    def node(id_: str, **fields: Any) -> NodeDeclaration:
+        return NodeDeclaration(id_, id_, (Property(name="x", datatype="float", **fields),))
+
+    tree = LiveTree(Feed())
+    tree.apply("homie/5/a/$state", b"ready", retained=False, now_us=NOW)
+    nodes = {name: {"name": name, "properties": {"x": {"datatype": "float"}}} for name in ("gas", "badge", "power")}
+    tree.apply("homie/5/a/$description", msgspec.json.encode({"homie": "5.0", "version": 1, "nodes": nodes}),
+               retained=False, now_us=NOW)
+    reported = Reported("A", "1", {"m": PluginDeclaration("m", "power_meter", "M", 10.0, (
+        node("gas", max_age_s=7200), node("badge", comes_and_goes=True), node("power")))})
+    tree.apply("hutkeeper/1/a/reported", msgspec.json.encode(reported), retained=True, now_us=NOW)
+    for name in nodes:
+        tree.apply(f"homie/5/a/{name}/last-update", b"2026-09-21T14:00:00Z", retained=False, now_us=NOW)
+    of = facts(tree.device("a"), NOW)  # type: ignore[arg-type]
+    assert {one.id: one.silent for one in of.nodes} == {"gas": False, "badge": False, "power": True}
 
 
 def told(*devices: Any, house: House = UP, **differences: int) -> list[Problem]:
@@ -141,6 +163,9 @@ def test_languages_have_the_same_keys_and_fields() -> None:
     ("1e999", "float", "W", ("1e999", "W")), (None, "float", "W", ("–", "")),
     ("x" * 999, "string", "", ("x" * 300 + "…", "")),
     ("-0.0", "float", "W", ("0", "W")),
+    ('{"start":"10:00","box":[0.5,1],"clip_bytes":19,"own":{"is_on":true,"why":null}}', "json", "",
+     ("start 10:00, box (0.5, 1), clip bytes 19, own (is on yes, why –)", "")),
+    ('{"torn', "json", "", ('{"torn', "")), ("[" * 5000, "json", "", ("[" * 300 + "…", "")),
 ])
 def test_how_values_read(raw: str | None, datatype: str, unit: str, said: tuple[str, str]) -> None:
     one = shown(raw, PropertyInfo("p", "P", datatype, unit), T)
