@@ -224,3 +224,8 @@ def test_the_agents_own_plugin_may_hold_its_port(tmp_path: Path, port: str) -> N
         finally:
             holder.kill()
     assert problems(found, "plugins.main-meter") == []
+
+
+def test_the_configuration_that_install_writes_is_looked_at(tmp_path: Path) -> None:
+    found = findings(tmp_path, '[plugins.host]\nuse = "host"\n')
+    assert [one.level for one in found if one.subject == "plugins.host"] == ["ok"]
