@@ -143,4 +143,6 @@ def simulated(config: Any, seed: int = 0) -> Iterator[Any]:
                                    "transport": "tcp", "free_min_mb": 0}
         if config.clips_dir is None:
             changes["clips_dir"] = Path(clips)
+        if config.buffer_dir is None:  # the default is one for all agents of this user: simulated ones are many
+            changes["buffer_dir"] = Path(clips) / "buffer"
         yield msgspec.structs.replace(config, **changes)

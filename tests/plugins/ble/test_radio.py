@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -116,7 +117,10 @@ def test_without_the_filter_bluez_holds_strengths_back() -> None:
         async with BleakScanner(lambda device, said: found.append(said.rssi)):
             for rssi in SERIES:
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_one(radio, rssi), radio._loop))
-            await asyncio.sleep(0.2)
+            deadline = time.monotonic() + 20
+            while len(found) < 4 and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)  # and no fifth one
         return found
 
     async def _one(radio: SimulatedRadio, rssi: int) -> None:

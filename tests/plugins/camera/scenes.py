@@ -21,7 +21,7 @@ from plugins.camera.config import CameraConfig
 from plugins.camera.plugin import Camera
 
 WIDTH, HEIGHT, FPS = 160, 90, 4.0
-PATIENCE_S = 25.0
+PATIENCE_S = 60.0
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: apt install ffmpeg")
 
 Array = np.ndarray[Any, Any]
@@ -91,7 +91,7 @@ def running(config: CameraConfig, wall_offset_us: Callable[[], int | None] = lam
         yield plugin
     finally:
         plugin.worker.stop()
-        plugin.worker.join(5)
+        plugin.worker.join(20)
         plugin.collect()
         assert not plugin.worker.is_alive()
 

@@ -57,7 +57,13 @@ def command(plugin: Running, name: str, value: str) -> Answer:
 
 def test_motion_on_rtsp_becomes_an_event_with_a_clip_of_what_was_before(tmp_path: Path) -> None:
     """From the moving box to the file: the password is needed, and is in no word that the plugin says."""
-    scene = SMALL._replace(begin_s=3.5, end_s=4.5, period_s=100.0)
+    scene = SMALL._replace(begin_s=3.5, end_s=4.5, period_s=9.0)  # again and again: a loaded machine misses the first
+
+    def crossing() -> Any:
+        """An event that was seen from left to right."""
+        return next((event for event in plugin.values("motion_event") if event["clip"] and event["box"]
+                     and event["box"][0] < 0.2 and event["box"][2] > 0.6), None)
+
     with SimulatedCamera(scene, user="viewer", password=PASSWORD) as camera:
         (tmp_path / "password").write_text(PASSWORD + "\n")
         own = config(tmp_path, f"rtsp://viewer@127.0.0.1:{camera.server.port}/scene",
@@ -65,8 +71,8 @@ def test_motion_on_rtsp_becomes_an_event_with_a_clip_of_what_was_before(tmp_path
         with running(own) as plugin:
             plugin.wait(lambda: plugin.value("motion") is False)
             plugin.wait(lambda: plugin.value("motion"))
-            plugin.wait(lambda: plugin.value("motion_event"))
-            event = plugin.value("motion_event")
+            plugin.wait(crossing)
+            event = crossing()
             assert command(plugin, "snapshot", "take").ok
             plugin.wait(lambda: plugin.value("saved"))
             saved = plugin.value("saved")
@@ -75,7 +81,6 @@ def test_motion_on_rtsp_becomes_an_event_with_a_clip_of_what_was_before(tmp_path
         assert PASSWORD not in told and "s3cr" not in told
         assert not ffmpegs_on(str(tmp_path))
     assert event["duration_s"] >= 0.5 and event["start"] is not None
-    assert event["box"][0] < 0.2 and event["box"][2] > 0.6, "from left to right"
     clip = tmp_path / "clips" / event["clip"]
     assert clip.stat().st_size == event["clip_bytes"] and clip.suffix == ".mp4"
     pictures = stamped_pictures(own, clip.read_bytes())
@@ -96,7 +101,7 @@ def test_multipart_jpeg_over_http(tmp_path: Path) -> None:
         ["ffmpeg", "-nostdin", "-loglevel", "error", "-re", "-f", "lavfi", "-i", SMALL.source(), "-c:v", "mjpeg",
          "-q:v", "5", "-pix_fmt", "yuvj420p", "-f", "mpjpeg", "-listen", "1", f"http://127.0.0.1:{port}/video.mjpg"])
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not listening(port) and time.monotonic() < deadline:
             time.sleep(0.02)
         with running(config(tmp_path, f"http://127.0.0.1:{port}/video.mjpg", post_s=0.1)) as plugin:
@@ -205,7 +210,7 @@ def test_no_ffmpeg_outlives_an_agent_that_is_killed(tmp_path: Path) -> None:
     agent.kill()
     agent.wait()
     agent.stdout.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while ffmpegs_on(url) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert ffmpegs_on(url) == []

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,12 +93,12 @@ def live(transport: str, rows_s: int, seconds: float, values: int = 384) -> Rate
     worker.io = RunnerIo(worker, log, lambda: None, Path("/nonexistent"))
     worker.start()
     try:
-        time.sleep(0.5)  # until the port is open
+        _until(lambda: kind._line._reported_s > 0)  # the port is open
         cpu, began = time.process_time(), time.monotonic()
         go.set()
-        sender.join(seconds * 3 + 10)
-        time.sleep(0.5)
-        took = time.monotonic() - began - 0.5
+        sender.join(seconds * 3 + 30)
+        took = time.monotonic() - began
+        _until(lambda: kind._line.rows >= count, 10 if transport == "serial" else 0.5)
         cpu = time.process_time() - cpu
     finally:
         worker.stop()
@@ -108,6 +109,12 @@ def live(transport: str, rows_s: int, seconds: float, values: int = 384) -> Rate
     assert any(isinstance(item, Yield) and isinstance(item.what, Reading) for item in worker.items)
     got = kind._line.rows
     return Rate(got / took, len(lines[0]), count - got, cpu / took)
+
+
+def _until(done: Callable[[], bool], patience_s: float = 30.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _pace(lines: list[bytes], rows_s: int, count: int) -> Any:

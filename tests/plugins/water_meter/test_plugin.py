@@ -91,7 +91,7 @@ def running(config: WaterMeterConfig, kept: dict[str, Any] | None = None) -> Ite
         yield plugin
     finally:
         plugin.worker.stop()
-        plugin.worker.join(5)
+        plugin.worker.join(20)
         assert not plugin.worker.is_alive()
 
 
