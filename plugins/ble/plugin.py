@@ -165,7 +165,8 @@ class Ble(Plugin, name="ble"):
         prop = properties.rssi_property(receiver, self.config.adapters[0])
         device.receivers[prop] = receiver
         device.windows[prop] = Window()
-        return properties.device_node(name, self.config.devices[name].title, device.receivers)
+        return properties.device_node(name, self.config.devices[name].title, device.receivers,
+                                      rssi_interval_s=self.config.rssi_interval_s, dedup_s=self.config.dedup_s)
 
     def _strength(self, io: Io, name: str, device: Heard, receiver: str, rssi_dbm: int, t_s: float
                   ) -> Iterator[Yielded]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from msgspec.structs import replace
+
 from agent.api import Node, Property
 
 RSSI_MAX_AGE_S = 30.0
+STATE_MAX_AGE_S = 150.0
+"""Of what is told at each change and once a minute."""
 SAID_MAX_AGE_S = 600.0
 STATES = ("up", "stalled", "down")
 
@@ -37,10 +41,10 @@ OWN = (
 )
 
 
-def _rssi(name: str, title: str) -> Property:
+def _rssi(name: str, title: str, interval_s: float) -> Property:
     return Property(name=name, datatype="integer", unit="dBm", title=title, minimum=-127, maximum=20,
-                    device_class="signal_strength", state_class="measurement", max_age_s=RSSI_MAX_AGE_S,
-                    comes_and_goes=True)
+                    device_class="signal_strength", state_class="measurement",
+                    max_age_s=max(RSSI_MAX_AGE_S, 3 * interval_s), comes_and_goes=True)
 
 
 def _said(name: str, datatype: Any, title: str, unit: str | None = None, **more: Any) -> Property:
@@ -53,10 +57,10 @@ SAID = (
     _said("beacons", "json", "Beacons that the badge hears (dBm)", max_age_s=RSSI_MAX_AGE_S),
     _said("beacon_count", "integer", "Number of beacons that the badge hears", minimum=0, maximum=15,
           state_class="measurement", max_age_s=RSSI_MAX_AGE_S),
-    _said("motion", "boolean", "Motion", device_class="motion", max_age_s=RSSI_MAX_AGE_S),
-    _said("button", "boolean", "Button", max_age_s=RSSI_MAX_AGE_S),
-    _said("position", "string", "Position", max_age_s=RSSI_MAX_AGE_S),
-    _said("opposite_badge_id", "string", "Badge opposite", max_age_s=RSSI_MAX_AGE_S),
+    _said("motion", "boolean", "Motion", device_class="motion", max_age_s=STATE_MAX_AGE_S),
+    _said("button", "boolean", "Button", max_age_s=STATE_MAX_AGE_S),
+    _said("position", "string", "Position", max_age_s=STATE_MAX_AGE_S),
+    _said("opposite_badge_id", "string", "Badge opposite", max_age_s=STATE_MAX_AGE_S),
     _said("battery_pct", "integer", "Battery", "%", minimum=0, maximum=100, device_class="battery",
           state_class="measurement", diagnostic=True),
     _said("battery_voltage_v", "float", "Battery voltage", "V", minimum=0.5, maximum=6, device_class="voltage",
@@ -79,6 +83,7 @@ SAID = (
     _said("manufacturer_data", "string", "Manufacturer data (company:hex)", diagnostic=True,
           enabled_by_default=False),
 )
+LISTS = ("beacons", "beacon_count")
 FLAGS = frozenset(prop.name for prop in SAID if prop.datatype in ("boolean",))
 """Changes of these are told at once."""
 
@@ -93,8 +98,11 @@ def rssi_property(receiver: str, first: str) -> str:
     return "rssi_dbm" if receiver == first else f"rssi_{word(receiver)}_dbm"
 
 
-def device_node(name: str, title: str, receivers: dict[str, str]) -> Node:
-    """``receivers``: property -> the receiver's name, in the order of their first packet."""
-    strengths = tuple(_rssi(prop, "Signal strength" if prop == "rssi_dbm" else f"Signal strength at {receiver}")
-                      for prop, receiver in receivers.items())
-    return Node(id=name, title=title or name, properties=(*strengths, *SAID))
+def device_node(name: str, title: str, receivers: dict[str, str], *, rssi_interval_s: float, dedup_s: float) -> Node:
+    """``receivers``: property -> the receiver's name, in the order of their first packet. A strength is told every
+    ``rssi_interval_s``, the same list again after ``dedup_s``."""
+    strengths = tuple(_rssi(prop, "Signal strength" if prop == "rssi_dbm" else f"Signal strength at {receiver}",
+                            rssi_interval_s) for prop, receiver in receivers.items())
+    list_age_s = max(RSSI_MAX_AGE_S, 3 * dedup_s)
+    said = tuple(replace(prop, max_age_s=list_age_s) if prop.name in LISTS else prop for prop in SAID)
+    return Node(id=name, title=title or name, properties=(*strengths, *said))

@@ -15,9 +15,10 @@ from agent.replay.engine import Replay
 from agent.testing import Lines, io_over
 from agent.wire import faults
 from plugins.ble import strangers
-from plugins.ble.adverts import Advert, encode, usable_rssi
+from plugins.ble.adverts import Advert, Badge, encode, usable_rssi
 from plugins.ble.captures import stamped
 from plugins.ble.dialects import NoAdvert, from_line
+from plugins.ble.payloads import encode_badge
 from plugins.ble.plugin import Ble
 from plugins.ble.radio import DOWN
 from plugins.ble.settings import BleConfig, Device
@@ -72,6 +73,25 @@ def test_b41_a_badge_that_leaves_goes_stale_and_is_no_alert() -> None:
     (node,) = [item for item in run([line(0)]) if isinstance(item, Node)]
     assert all(prop.comes_and_goes for prop in node.properties)
     assert {prop.name: prop.max_age_s for prop in node.properties}["rssi_dbm"] == 30
+
+
+@pytest.mark.parametrize("slow", [{}, {"rssi_interval_s": 60.0, "dedup_s": 60.0}])
+def test_what_a_badge_goes_on_saying_is_never_stale(slow: dict[str, float]) -> None:
+    """The same list, still, once a second for ten minutes."""
+    badge = {"ffff": encode_badge(Badge("7", {"1": -50}, motion=False, button=False, battery_pct=80)).hex()}
+    said = [line(float(second), -60 - second % 3, manufacturer=badge) for second in range(600)]
+    plugin = Ble(BleConfig(devices={"badge": Device(badge_id="7")}, **slow))
+    last: dict[str, int] = {}
+    ages: dict[str, float] = {}
+    for item in run(said, plugin=plugin):
+        if isinstance(item, Node):
+            ages = {prop.name: prop.max_age_s or 0.0 for prop in item.properties}
+        elif item.node == "badge":
+            t_us = item.t_us or 0
+            assert t_us - last.get(item.property, t_us) <= ages[item.property] * 1e6, item
+            last[item.property] = t_us
+    assert {"rssi_dbm", "beacons", "motion", "button", "battery_pct"} <= last.keys()
+    assert all(600e6 - t_us <= ages[name] * 1e6 for name, t_us in last.items())
 
 
 def test_b42_a_strength_that_never_moves_is_uncertain() -> None:
