@@ -17,6 +17,7 @@ from .telling import event_record, saved_record
 LAST_CLIPS_S = 8.0
 """After the stream is lost, what was seen last becomes a clip before the next try."""
 STOP_CLIPS_S = 0.5
+EXPIRE_S = 3600.0
 LEAST_PART_S = 5.0
 """An event is not cut into shorter clips because the buffer is full."""
 
@@ -30,19 +31,30 @@ class Clips:
         self._config = config
         self._trouble = trouble
         self._recorder: Recorder | None = None
+        self._expired_s = float("-inf")
 
     def open(self, io: Io) -> Recorder | None:
         """None: record is off. Raises RetryLater naming the folder."""
         if self._config.record != "off" and self._recorder is None:
             self._recorder = open_recorder(self._config, io.instance)
+            self._expire(io)
         return self._recorder
 
     def piece(self, name: str, t_s: float) -> None:
         if self._recorder is not None:
             self._recorder.ring.add(name, t_s)
 
-    def bounded(self) -> None:
+    def _expire(self, io: Io) -> None:
+        """What is too old goes also where nothing has moved since."""
+        wall_us = io.clock.wall_us()
+        if self._recorder is not None and wall_us is not None:
+            self._recorder.archive.expire(wall_us / 1e6)
+            self._expired_s = now_s(io)
+
+    def bounded(self, io: Io) -> None:
         """Raises CameraGone where a piece grows without end."""
+        if now_s(io) - self._expired_s >= EXPIRE_S:
+            self._expire(io)
         ring = self._recorder.ring if self._recorder is not None else None
         if ring is not None and ring.unfinished_bytes() > ring.max_bytes:
             raise CameraGone(f"no key frame in {ring.max_bytes >> 20} MB: set the camera's key frame interval to a few "

@@ -145,7 +145,7 @@ class Camera(Plugin, name="camera"):
                 looked_s = now
                 if is_off(hours, io.clock.wall_us()):
                     return
-                self._clips.bounded()
+                self._clips.bounded(io)
 
     # --- one picture ----------------------------------------------------------------------------------------------
 

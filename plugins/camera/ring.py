@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,8 @@ from typing import NamedTuple
 from agent.api import RetryLater
 
 NAME = re.compile(r"\d+-\d+\.mkv\Z")
+OURS = re.compile(r"\d+-\d+\.mkv\Z|join\d+\.txt\Z")
+"""Only what is named like ours is removed: buffer_dir may be a folder that holds other things too."""
 
 
 class Piece(NamedTuple):
@@ -25,7 +26,7 @@ class Piece(NamedTuple):
 
 
 class Ring:
-    """The folder is ours alone and is emptied at the start: what a crash left is of no use to anybody."""
+    """Our files are removed at the start: what a crash left is of no use to anybody."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
@@ -44,9 +45,7 @@ class Ring:
             if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
                 raise RetryLater(f"buffer_dir: {self.folder} is not a folder of this user, remove it")
             os.chmod(self.folder, 0o700)
-            for file in self.folder.iterdir():
-                if NAME.match(file.name) or file.suffix == ".txt":
-                    file.unlink()
+            self._empty()
         except OSError as error:
             raise RetryLater(f"buffer_dir: {self.folder}: {error.strerror}") from None
 
@@ -114,6 +113,13 @@ class Ring:
                 piece.path.unlink()
         self.pieces = kept
 
+    def _empty(self) -> None:
+        for file in self.folder.iterdir():
+            if OURS.match(file.name):
+                file.unlink(missing_ok=True)
+
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: somebody else keeps something there
+            self._empty()
+            self.folder.rmdir()
         self.pieces = []

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from agent import check
 from agent.api import RetryLater
+from agent.testing import io_over
 from agent.toml_typed import SettingsError, Source, Sources, convert
 from plugins.camera.archive import Archive
+from plugins.camera.clips import Clips
 from plugins.camera.command import Redactor, listing, plain_line, stream_command, with_password
 from plugins.camera.config import CameraConfig
 from plugins.camera.events import Event
@@ -70,6 +72,10 @@ def test_what_a_crash_left_is_removed_and_names_of_others_are_refused(tmp_path: 
     assert folder.stat().st_mode & 0o777 == 0o700
     assert ring.add("../../etc/passwd", 1.0) is None and ring.add("holiday.mkv", 1.0) is None
     assert ring.add("1-000009.mkv", 1.0) is None, "it is not there"
+    piece(ring, 1, 1.0)
+    (folder / "notes.txt").write_text("x")
+    ring.remove()
+    assert sorted(file.name for file in folder.iterdir()) == ["holiday.mkv", "notes.txt"], "nor removed at the end"
 
 
 def test_a_folder_that_somebody_else_put_there_is_not_written_to(tmp_path: Path) -> None:
@@ -116,6 +122,26 @@ def test_old_clips_go_and_none_while_the_time_is_not_known(tmp_path: Path) -> No
     assert clips.expire(None) == 0 and len(clips.files()) == 2
     assert clips.expire(time.time()) == 1
     assert [kept.path.name for kept in clips.files()] == ["boot77-manual.jpg"]
+
+
+def test_old_clips_go_where_nothing_moves_any_more(tmp_path: Path) -> None:
+    """When the camera is opened, and every hour from then on."""
+    config = CameraConfig(buffer_dir=tmp_path / "ring", clips_dir=tmp_path / "clips", clips_max_age_days=1.0)
+    clips = Clips(config, lambda io, what, text: None)
+    (tmp_path / "clips").mkdir()
+    name = "20261122T040000Z-motion.mp4"
+    with io_over(b"x") as io:
+        io.clock.wall_us = lambda: round(time.time() * 1e6)  # type: ignore[method-assign]
+        clip(tmp_path / "clips", name, 10, 2 * 86400)
+        recorder = clips.open(io)
+        assert recorder is not None and recorder.archive.files() == []
+        clip(tmp_path / "clips", name, 10, 2 * 86400)
+        clips.bounded(io)
+        assert len(recorder.archive.files()) == 1
+        io.clock.sleep(3600)
+        clips.bounded(io)
+        assert recorder.archive.files() == []
+        clips.close()
 
 
 def test_the_disk_is_never_filled(tmp_path: Path) -> None:
