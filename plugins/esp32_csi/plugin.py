@@ -122,7 +122,9 @@ class Esp32Csi(Plugin, name="esp32_csi"):
                     raise
                 yield from self._tick(io)
             yield from self._ending(io)
-            self._line.ended(io)
+            why = ("none of a sender in links" if self._names else
+                   f"no sender gave {CONFIRM_ROWS} within {CONFIRM_S:.0f} s")
+            self._line.ended(io, "" if self._links else why)
         finally:
             stream.close()
 

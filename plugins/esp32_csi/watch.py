@@ -31,10 +31,12 @@ class LineWatch:
         self.rows += 1
         self._row_s = t_s
 
-    def ended(self, io: Io) -> None:
-        """The end of a replay, or a stop."""
+    def ended(self, io: Io, no_link: str = "") -> None:
+        """The end of a replay, or a stop. ``no_link``: why none of the rows counted for one, if none did."""
         if self.bytes and not self.rows:
             io.log.warning("%s: %d bytes and no row in them, up to the end", self._place, self.bytes)
+        elif self.rows and no_link:
+            io.log.warning("%s: %d rows up to the end and no link: %s", self._place, self.rows, no_link)
 
     def look(self, io: Io, now_s: float, links: int, *, stranger: bool) -> Iterator[Reading]:
         """Call it often. ``links``: heard now; ``stranger``: rows come, but none is of a sender that was asked for.

@@ -304,6 +304,14 @@ def test_a_silent_or_unreadable_line_says_what_to_look_at_B41_B53() -> None:
     assert any("bytes and no row" in r.get("message", "") and "baudrate" in r["message"] for r in garbled)
 
 
+def test_a_recording_that_is_too_short_or_of_others_says_why_nothing_comes() -> None:
+    few = transcript(walk(0.15, lambda t: False))
+    assert any("15 rows up to the end and no link: no sender gave 20 within 10 s" in r.get("message", "")
+               for r in replay(few, links={}))
+    other = replay(few, links={"aa:bb:cc:dd:ee:ff": "hall"})
+    assert any("15 rows up to the end and no link: none of a sender in links" in r.get("message", "") for r in other)
+
+
 def test_the_part_of_corrupt_lines_is_told_and_makes_it_degraded_B53() -> None:
     entries = walk(6, lambda t: False)
     bad = [(t_s, line[:250] + b"\n" if i % 4 == 0 and t_s > 2 else line) for i, (t_s, line) in enumerate(entries)]
