@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 
 from agent.api import Reading, RetryLater
 from agent.simpins import SimPins
-from agent.testing import Lines, io_over
+from agent.testing import AtWork, Lines, at_work, io_over
 from plugins.mains import nut
 from plugins.mains.config import MainsConfig, address
 from plugins.mains.plugin import Mains
 from plugins.mains.presence import US, Change, Presence
 from plugins.mains.simulate import Ups, Upsd, serving
-from tests.plugins.on_worker import OnWorker, on_worker
 
 FAST = MainsConfig(interval_s=0.05, returned_after_s=0.1)
 
@@ -88,15 +87,15 @@ def test_any_edges_give_losses_and_returns_in_turn(gaps: list[tuple[int, bool]],
 def test_the_mains_goes_and_returns_on_a_pin() -> None:
     with SimPins("mains", level=1) as pins:
         config = MainsConfig(line=pins.line("mains"), lost_after_s=0.1, returned_after_s=0.1, resume_after_s=0)
-        with on_worker(Mains, config) as plugin:
-            plugin.until("present", lambda: plugin.last("mains_present") is True)
+        with at_work(Mains, config) as plugin:
+            plugin.until("present", lambda: plugin.value("mains_present") is True)
             pins.set("mains", 0)
-            plugin.until("lost", lambda: plugin.last("mains_event") == "lost")
-            assert plugin.last("mains_present") is False and plugin.last("restarts_held") is True
+            plugin.until("lost", lambda: plugin.value("mains_event") == "lost")
+            assert plugin.value("mains_present") is False and plugin.value("restarts_held") is True
             assert plugin.alerts["mains"] == "mains lost"
             pins.set("mains", 1)
-            plugin.until("returned", lambda: plugin.last("mains_event") == "returned")
-            plugin.until("released", lambda: plugin.last("restarts_held") is False)
+            plugin.until("returned", lambda: plugin.value("mains_event") == "returned")
+            plugin.until("released", lambda: plugin.value("restarts_held") is False)
             assert plugin.alerts["mains"] is None and plugin.values("mains_event") == ["lost", "returned"]
     [seconds] = plugin.values("outage_s")
     stamps = [item.t_us for item in plugin.readings if item.property == "mains_present" and item.t_us is not None]
@@ -106,15 +105,15 @@ def test_the_mains_goes_and_returns_on_a_pin() -> None:
 def test_B54_a_pin_that_goes_away_keeps_the_outage_that_was_running() -> None:
     with SimPins("mains", level=1) as pins:
         config = MainsConfig(line=pins.line("mains"), lost_after_s=0.05, returned_after_s=0.05)
-        with on_worker(Mains, config) as plugin:
-            plugin.until("present", lambda: plugin.last("mains_present") is True)
+        with at_work(Mains, config) as plugin:
+            plugin.until("present", lambda: plugin.value("mains_present") is True)
             pins.set("mains", 0)
-            plugin.until("lost", lambda: plugin.last("mains_event") == "lost")
+            plugin.until("lost", lambda: plugin.value("mains_event") == "lost")
             pins.unplug()
             plugin.until("told", lambda: "E_GPIO" in plugin.state.reason)
             pins.set("mains", 1)
             pins.plug()
-            plugin.until("returned", lambda: plugin.last("mains_event") == "returned")
+            plugin.until("returned", lambda: plugin.value("mains_event") == "returned")
     assert plugin.values("mains_event") == ["lost", "returned"] and len(plugin.values("outage_s")) == 1
 
 
@@ -171,28 +170,28 @@ def test_B43_what_is_no_level_of_the_line_decides_nothing() -> None:
 
 
 @contextmanager
-def house(**more: object) -> Iterator[tuple[Ups, Upsd, OnWorker]]:
+def house(**more: object) -> Iterator[tuple[Ups, Upsd, AtWork]]:
     ups = Ups()
     with serving(Upsd({"attic": ups})) as server, \
-            on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, **more)) as plugin:
+            at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where, **more)) as plugin:
         yield ups, server, plugin
 
 
 def test_a_power_cut_as_a_ups_tells_it() -> None:
     with house(resume_after_s=0) as (ups, _, plugin):
-        plugin.until("present", lambda: plugin.last("mains_present") is True)
-        assert plugin.last("ups_status") == "OL" and plugin.last("battery_charge_pct") == 100
-        assert 220 < plugin.last("input_voltage_v") < 240 and plugin.last("battery_low") is False
+        plugin.until("present", lambda: plugin.value("mains_present") is True)
+        assert plugin.value("ups_status") == "OL" and plugin.value("battery_charge_pct") == 100
+        assert 220 < plugin.value("input_voltage_v") < 240 and plugin.value("battery_low") is False
         ups.mains, ups.charge_pct = False, 55
-        plugin.until("lost", lambda: plugin.last("mains_present") is False)
-        plugin.until("battery", lambda: plugin.last("battery_charge_pct") == 55)
-        plugin.until("the event, once what was kept could be back", lambda: plugin.last("mains_event") == "lost")
+        plugin.until("lost", lambda: plugin.value("mains_present") is False)
+        plugin.until("battery", lambda: plugin.value("battery_charge_pct") == 55)
+        plugin.until("the event, once what was kept could be back", lambda: plugin.value("mains_event") == "lost")
         ups.charge_pct = 15
-        plugin.until("low", lambda: plugin.last("battery_low") is True)
+        plugin.until("low", lambda: plugin.value("battery_low") is True)
         plugin.until("the alert", lambda: plugin.alerts["mains"] == "mains lost, the battery is low")
-        assert plugin.last("battery_runtime_s") == 225
+        assert plugin.value("battery_runtime_s") == 225
         ups.mains = True
-        plugin.until("returned", lambda: plugin.last("mains_event") == "returned")
+        plugin.until("returned", lambda: plugin.value("mains_event") == "returned")
         assert len(plugin.values("outage_s")) == 1 and plugin.alerts["mains"] is None
     assert plugin.lines.of("warning", "error") == []
 
@@ -200,25 +199,25 @@ def test_a_power_cut_as_a_ups_tells_it() -> None:
 def test_B41_a_upsd_that_stops_is_told_and_found_again() -> None:
     ups, running = Ups(), ExitStack()
     server = running.enter_context(serving(Upsd({"attic": ups})))
-    with running, on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
-        plugin.until("present", lambda: plugin.last("mains_present") is True)
+    with running, at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
+        plugin.until("present", lambda: plugin.value("mains_present") is True)
         running.close()
         plugin.until("told", lambda: plugin.state.state == "failed")
         with serving(Upsd({"attic": ups}, port=server.server_address[1])):
             ups.mains = False
-            plugin.until("lost meanwhile", lambda: plugin.last("mains_present") is False)
+            plugin.until("lost meanwhile", lambda: plugin.value("mains_present") is False)
     assert any("it closed the connection" in line for line in plugin.lines.of("warning"))
 
 
 def test_B42_a_ups_that_its_driver_has_lost_leaves_the_mains_unknown() -> None:
     with house() as (ups, _, plugin):
-        plugin.until("present", lambda: plugin.last("mains_present") is True)
+        plugin.until("present", lambda: plugin.value("mains_present") is True)
         ups.silent = True
-        plugin.until("unknown", lambda: plugin.last("mains_present") is None)
+        plugin.until("unknown", lambda: plugin.value("mains_present") is None)
         assert plugin.state.state == "degraded" and "DATA-STALE: its driver hears nothing" in plugin.state.reason
         assert [item.quality for item in plugin.readings if item.value is None] == ["sensor_error"], "told once"
         ups.silent = False
-        plugin.until("back", lambda: plugin.last("mains_present") is True and plugin.state.state == "ok")
+        plugin.until("back", lambda: plugin.value("mains_present") is True and plugin.state.state == "ok")
     assert plugin.values("mains_event") == []
 
 
@@ -226,7 +225,7 @@ def test_B57_a_upsd_that_takes_the_connection_and_says_nothing_does_not_hold_the
     ups = Ups()
     with serving(Upsd({"attic": ups})) as server:
         server.dumb = True
-        with on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
+        with at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
             plugin.until("connected", lambda: server.connections)
             plugin.worker.stop()
             plugin.worker.join(2)
@@ -242,7 +241,7 @@ def test_B57_no_answer_within_five_seconds_is_told() -> None:
 def test_nobody_listens_and_an_address_that_leads_nowhere() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with on_worker(Mains, MainsConfig(upsd=f"127.0.0.1:{closed.getsockname()[1]}")) as plugin:
+        with at_work(Mains, MainsConfig(upsd=f"127.0.0.1:{closed.getsockname()[1]}")) as plugin:
             plugin.until("told", lambda: "nobody listens there: systemctl status nut-server" in plugin.state.reason)
 
 
@@ -253,7 +252,7 @@ def test_nobody_listens_and_an_address_that_leads_nowhere() -> None:
 ])
 def test_which_ups(upses: dict[str, Ups], config: dict[str, str], said: str) -> None:
     with serving(Upsd(upses)) as server, \
-            on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, **config)) as plugin:
+            at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where, **config)) as plugin:
         plugin.until("told", lambda: said in plugin.state.reason)
 
 
@@ -261,8 +260,8 @@ def test_a_password_is_sent_and_never_told() -> None:
     with serving(Upsd({"attic": Ups()}, password="s3cret")) as server:
         for password, said in (("s3cret", ""), ("wrong0", "INVALID-PASSWORD: wrong password")):
             config = msgspec.structs.replace(FAST, upsd=server.where, username="monitor", password=password)
-            with on_worker(Mains, config) as plugin:
-                plugin.until("answer", lambda p=plugin, s=said: s in p.state.reason if s else p.last("mains_present"))
+            with at_work(Mains, config) as plugin:
+                plugin.until("answer", lambda p=plugin, s=said: s in p.state.reason if s else p.value("mains_present"))
                 assert password not in str(plugin.lines.lines) + plugin.state.reason
 
 
@@ -278,11 +277,11 @@ def test_B53_damaged_lists_are_left_out_whole() -> None:
             return answer[:place] + bytes((chance.randrange(128, 256),)) + answer[place + 1 :]
 
         server.spoil = spoil
-        with on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, ups="attic")) as plugin:
-            plugin.until("lists of both kinds", lambda: plugin.last("mains_present")
+        with at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where, ups="attic")) as plugin:
+            plugin.until("lists of both kinds", lambda: plugin.value("mains_present")
                          and "list is left out" in str(plugin.lines.of("warning")))
             true.mains = False
-            plugin.until("lost", lambda: plugin.last("mains_present") is False)
+            plugin.until("lost", lambda: plugin.value("mains_present") is False)
         assert set(plugin.values("ups_status")) <= {"OL", "OB DISCHRG"}
 
 
