@@ -40,7 +40,7 @@ def conformance(kind: type[Plugin], folder: Path | None = None) -> list[str]:
     folder = folder or loader.folder(kind)
     found: list[str] = []
     for check in (readme_is_true, announcement_is_valid, config_errors_are_clear, example_is_valid,
-                  commands_are_wired, stops_within_a_second, simulation_works):
+                  look_answers, commands_are_wired, stops_within_a_second, simulation_works):
         try:
             found += [f"{check.__name__}: {text}" for text in check(kind, folder)]
         except ConfigError as error:
@@ -188,6 +188,20 @@ def config_errors_are_clear(kind: type[Plugin], folder: Path) -> Iterator[str]:
 
 def _takes_tables(kind: Any) -> bool:
     return "dict" in str(kind) or "Any" in str(kind) or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
+
+
+def look_answers(kind: type[Plugin], folder: Path) -> Iterator[str]:
+    """``hutkeeper-agent check`` may ask it on a machine that has nothing: lines come, each of one line."""
+    config = example_config(kind, folder)
+    with tempfile.TemporaryDirectory() as nothing:
+        try:
+            lines = list(kind.look(config, Path(nothing)))
+        except Exception as error:
+            yield f"look(config, root) raises {type(error).__name__}: {error}"
+            return
+    for line in lines:
+        if not isinstance(line, str) or not line or "\n" in line:
+            yield f"look(config, root) gave {line!r}, expected one line of text"
 
 
 def commands_are_wired(kind: type[Plugin], folder: Path) -> Iterator[str]:

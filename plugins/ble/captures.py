@@ -32,7 +32,10 @@ def stamped(data: bytes) -> list[Stamped] | None:
     """Seconds since the start and the line, in the order of time. None: there are no stamps in it."""
     text = data.decode("utf-8", "replace").lstrip("\ufeff")
     first = next((line for line in text.splitlines() if line.strip()), "")
-    found = list(_json_lines(text) if first.lstrip().startswith("{") else _table(text, first))
+    try:
+        found = list(_json_lines(text) if first.lstrip().startswith("{") else _table(text, first))
+    except csv.Error:  # a cell of more than 128 KiB: no table
+        return None
     if not any(t_s is not None for t_s, _ in found):
         return None
     return _in_order(found)

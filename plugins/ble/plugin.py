@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -255,6 +256,12 @@ class Ble(Plugin, name="ble"):
         return True
 
     # --- captures and the simulated radio -------------------------------------------------------------------------
+
+    @classmethod
+    def look(cls, config: Any, root: Path) -> Iterable[str]:
+        from .look import lacks
+
+        return lacks(config, root)
 
     @classmethod
     def captured(cls, config: Any, data: bytes) -> Iterable[tuple[float, bytes]] | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from agent.api import ConfigError, RetryLater
@@ -33,6 +36,20 @@ def address(config: CameraConfig) -> str:
         return with_password(config.url, password)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def lacks(config: CameraConfig, root: Path) -> Iterator[str]:
+    """For ``hutkeeper-agent check``: what this machine lacks, one line each with its way out."""
+    if shutil.which(config.ffmpeg) is None:
+        yield f"no program {config.ffmpeg}: sudo apt install ffmpeg, or set ffmpeg to its path"
+    if find_spec("numpy") is None:
+        yield "numpy is not installed: pip install 'hutkeeper[camera]'"
+    if config.scheme == "" and not (root / config.url.lstrip("/")).exists():
+        yield f"{config.url} is not there: plug the camera in, or set url"
+    elif config.is_device and not os.access(root / config.url.lstrip("/"), os.R_OK | os.W_OK):
+        yield f"{config.url}: no permission: add the agent's user to the group video"
+    if config.password_file is not None and not (root / str(config.password_file).lstrip("/")).exists():
+        yield f"password_file: {config.password_file} is missing: write the password of the url's user into it"
 
 
 def open_recorder(config: CameraConfig, instance: str) -> Recorder:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
-from agent.api import ConfigError, Io, Message, MessageStream, Plugin, Reading, Value, Yielded
+from agent.api import ConfigError, Io, Message, MessageStream, Plugin, Property, Reading, Value, Yielded
 
 from .child import COMPLAINT, PIECE, CameraGone
 from .clips import Clips, now_s
@@ -15,8 +16,8 @@ from .command import Redactor
 from .config import CameraConfig
 from .events import EventTracker
 from .hours import is_off
-from .opening import address, open_camera
-from .properties import PROPERTIES
+from .opening import address, lacks, open_camera
+from .properties import declared
 from .telling import Interval
 
 READ_S = 0.25
@@ -35,7 +36,7 @@ class Camera(Plugin, name="camera"):
 
     title = "Camera"
     Config = CameraConfig
-    properties = PROPERTIES
+    properties = declared(off_hours=False)
     interval_s = 10.0
 
     def __init__(self, config: CameraConfig) -> None:
@@ -62,6 +63,9 @@ class Camera(Plugin, name="camera"):
         self._picture_was = "ok"
         self._troubles: dict[str, str] = {}
 
+    def declare(self) -> tuple[Property, ...]:
+        return declared(off_hours=bool(self.config.off_hours))
+
     def run(self, io: Io) -> Iterator[Yielded]:
         hours = self.config.hours()
         try:
@@ -69,6 +73,8 @@ class Camera(Plugin, name="camera"):
                 if is_off(hours, io.clock.wall_us()):
                     if io.clock.wall_us() is None:
                         io.log.info("the time is not known yet: with off_hours the camera stays off")
+                    if self._told.pop("motion", None) is not None:
+                        yield Reading("motion", None, quality="bad")  # nobody looks: neither motion nor none
                     yield from self._tell("stream", "off")
                     io.clock.sleep(SLOW_LOOK_S)
                 else:
@@ -196,6 +202,10 @@ class Camera(Plugin, name="camera"):
         return value
 
     # --- recordings and the simulated camera ----------------------------------------------------------------------
+
+    @classmethod
+    def look(cls, config: Any, root: Path) -> Iterable[str]:
+        return lacks(config, root)
 
     @classmethod
     def captured(cls, config: Any, data: bytes) -> Iterable[tuple[float, bytes]] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from agent.api import Priority, Property
 
 from .picture import PICTURES
@@ -35,3 +37,11 @@ PROPERTIES: tuple[Property, ...] = (
     Property(name="light_changes", datatype="integer", title="Changes of the light since start", minimum=0,
              diagnostic=True, state_class="total_increasing"),
 )
+
+
+def declared(off_hours: bool) -> tuple[Property, ...]:
+    """``off_hours``: while the camera is shut no picture tells anything, and that is no fault."""
+    if not off_hours:
+        return PROPERTIES
+    return tuple(prop if prop.event or prop.name == "stream" else replace(prop, comes_and_goes=True)
+                 for prop in PROPERTIES)

@@ -12,7 +12,7 @@ PROPERTIES = (
     Property(name="rows_hz", datatype="float", unit="Hz", title="Rows per second", minimum=0, diagnostic=True,
              state_class="measurement"),
     Property(name="corrupt_line_ratio", datatype="float", title="Corrupt lines, part of all rows", minimum=0,
-             maximum=1, diagnostic=True, state_class="measurement"),
+             maximum=1, diagnostic=True, state_class="measurement", comes_and_goes=True),  # of no line it is not known
     Property(name="corrupt_lines", datatype="integer", title="Corrupt lines since start", minimum=0, diagnostic=True),
     Property(name="other_lines", datatype="integer", title="Lines that are no rows since start", minimum=0,
              diagnostic=True, enabled_by_default=False),

@@ -143,7 +143,7 @@ class Host(Plugin, name="host"):
         boot = boots.boot_id(self._root(io))
         began = io.clock.monotonic_s()
         while True:
-            yield from self.look(io, self._root(io), boot, io.clock.monotonic_s() - began)
+            yield from self.look_at_all(io, self._root(io), boot, io.clock.monotonic_s() - began)
             if not io.clock.sleep(self.config.interval_s):
                 break
         if boot is not None:
@@ -153,7 +153,7 @@ class Host(Plugin, name="host"):
     def _root(self, io: Io) -> Path:
         return Path(self.config.root) if self.config.root else io.root
 
-    def look(self, io: Io, root: Path, boot: str | None, running_s: float) -> Iterator[Yielded]:
+    def look_at_all(self, io: Io, root: Path, boot: str | None, running_s: float) -> Iterator[Yielded]:
         """Everything once."""
         slow = self._looks % SLOW_LOOKS == 0
         self._looks += 1

@@ -101,7 +101,8 @@ class WaterMeter(Plugin, name="water_meter"):
         config: WaterMeterConfig = self.config
         changed: dict[str, dict[str, Any]] = {"index_l": {"max_rate_per_h": config.max_flow_l_h},
                                               "leak_cost": {"unit": config.currency}}
-        return tuple(replace(prop, **changed.get(prop.name, {})) for prop in PROPERTIES)
+        return tuple(replace(prop, max_age_s=max(prop.max_age_s or 0.0, 3 * config.interval_s),
+                             **changed.get(prop.name, {})) for prop in PROPERTIES)
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -113,7 +114,6 @@ class WaterMeter(Plugin, name="water_meter"):
             while not io.stopping:
                 self._take(io, stream, meter)
                 now_us = self._seen_us = io.clock.boottime_us()
-                meter.settle(now_us)
                 yield from self._readings(io, meter, now_us)
         finally:
             stream.close()
@@ -127,6 +127,8 @@ class WaterMeter(Plugin, name="water_meter"):
             wait_s = min(self.config.interval_s, max(0.0, (due_us - now_us) / US))
         message = stream.read(wait_s)
         if message is None:
+            # Only by an empty read has a level stood: behind a message others may wait, and be its bounce.
+            meter.settle(min(io.clock.boottime_us(), now_us + round(wait_s * US)))
             return
         wrong = meter.message(message.topic, message.data, now_us if message.t_us is None else message.t_us)
         if wrong is not None:

@@ -241,3 +241,8 @@ def test_input_pins_are_looked_at(tmp_path: Path) -> None:
     board = '[plugins.pir]\nport = "/dev/ttyNOTHERE"\n[plugins.pir.sensors]\nhall = "PIR1"\n'
     (message,) = problems(findings(tmp_path, board), "plugins.pir")
     assert message.startswith("/dev/ttyNOTHERE is missing")
+
+
+def test_the_configuration_that_install_writes_is_looked_at(tmp_path: Path) -> None:
+    found = findings(tmp_path, '[plugins.host]\nuse = "host"\n')
+    assert [one.level for one in found if one.subject == "plugins.host"] == ["ok"]

@@ -200,6 +200,7 @@ def test_captures_with_and_without_stamps() -> None:
     assert stamped(encode(Advert(address=ADDRESS))) is None
     assert stamped(b"") is None
     assert stamped(b"\xff\xfe\x00\x01") is None
+    assert stamped(b"x" * 200_000) is None, "a cell that csv refuses"
     table = stamped(b"time;mac;rssi;gateway\n1628006903928;c47c8d6a1107;-70;pi\n1628006902928;c47c8d6a1107;-71;pi\n")
     assert table is not None
     assert [t_s for t_s, _ in table] == [0.0, 1.0]  # milliseconds, and put in order

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import check
 from agent.api import RetryLater
 from agent.toml_typed import SettingsError, Source, Sources, convert
 from plugins.camera.archive import Archive
@@ -223,3 +224,14 @@ def test_lists_and_lines_are_quoted_and_plain() -> None:
     assert listing([Path("/a/it's.mkv")]) == "file '/a/it'\\''s.mkv'\n"
     assert plain_line("[tcp @ 0x55d0] [error] Connection refused\n") == "Connection refused"
     assert msgspec.structs.asdict(CameraConfig())["url"] == "/dev/video0"
+
+
+def test_check_says_what_the_machine_lacks(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(
+        '[device]\nid = "bench"\ndata_dir = "data"\nrun_dir = "run"\n[plugins.yard]\nuse = "camera"\n'
+        f'url = "{tmp_path}/yard.mp4"\nffmpeg = "no-such-ffmpeg"\npassword_file = "{tmp_path}/password"\n')
+    found = [one.message for one in check.check(tmp_path / "agent.toml") if one.subject == "plugins.yard"]
+    assert found == [
+        "no program no-such-ffmpeg: sudo apt install ffmpeg, or set ffmpeg to its path",
+        f"{tmp_path}/yard.mp4 is not there: plug the camera in, or set url",
+        f"password_file: {tmp_path}/password is missing: write the password of the url's user into it"]

@@ -241,9 +241,12 @@ def test_in_private_hours_the_camera_is_shut_and_its_buffer_gone(tmp_path: Path,
         plugin.wait(lambda: plugin.value("stream") == "up" and (tmp_path / "ring").exists())
         offset_us += hour_us
         plugin.wait(lambda: plugin.value("stream") == "off")
+        assert plugin.value("motion") is None, "nobody looks: the last word of motion does not stand for an hour"
         assert ffmpegs_on(url) == [] and not (tmp_path / "ring").exists()
         offset_us += hour_us
         plugin.wait(lambda: plugin.value("stream") == "up")
+    watched = {prop.name for prop in plugin.worker._plugin.declare() if not prop.event and not prop.comes_and_goes}
+    assert watched == {"stream"}, "silence in private hours is no alert"
 
 
 # --- clips without waiting for them -------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def working(config: Esp32CsiConfig) -> Iterator[tuple[Worker, Lines]]:
         assert not worker.is_alive()
 
 
-def wait_for(worker: Worker, wanted: Callable[[Any], bool], seconds: float = 8.0) -> list[Any]:
+def wait_for(worker: Worker, wanted: Callable[[Any], bool], seconds: float = 30.0) -> list[Any]:
     """Everything yielded until ``wanted`` holds for one of them."""
     seen: list[Any] = []
     deadline = time.monotonic() + seconds
@@ -321,6 +321,22 @@ def test_chip_restarts_and_wrapping_clocks_are_no_motion() -> None:
 
     got = replay(transcript(walk(12, lambda t: False, change=change)))
     assert set(values(got, "motion")) == {False} and len(values(got, "motion")) >= 10
+
+
+@pytest.mark.parametrize("per_s", [0, 1000], ids=["stands", "counts milliseconds"])
+def test_a_clock_of_the_chip_that_lies_costs_neither_verdicts_nor_memory(per_s: int) -> None:
+    def change(t_s: float, row: CsiRow) -> None:
+        row.device_us = round(t_s * per_s)
+
+    plugin = Esp32Csi(Esp32CsiConfig(links=HALL, interval_s=1))
+    most = 0
+    told = []
+    with io_over(transcript(walk(16, lambda t: 8 <= t < 12, change=change))) as io:
+        for reading in plugin.run(io):
+            most = max(most, *(len(link.detector._rows) for link in plugin._links.values()))
+            told += [reading.value] if getattr(reading, "property", "") == "motion" else []
+    assert True in told and told[-1] is False
+    assert most < 400
 
 
 def test_unplugged_and_plugged_in_again_under_another_name_B54(tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ def test_the_simulated_machine_moves_and_gives_every_kind_of_value(tmp_path: Pat
         host = Host(config)
         for _ in range(3):
             root = Path(config.root)
-            found += [item for item in host.look(io, root, boots.boot_id(root), 0.0) if isinstance(item, Reading)]
+            told = host.look_at_all(io, root, boots.boot_id(root), 0.0)
+            found += [item for item in told if isinstance(item, Reading)]
             io.clock.sleep(1.0)
             time.sleep(1.1)  # the machine moves in real seconds
     names = {reading.property for reading in found}
@@ -222,7 +223,7 @@ def test_this_very_machine_is_read_without_an_error() -> None:
     io = SimpleNamespace(root=Path("/"), kept={}, clock=clock, instance="host", stopping=False,
                          log=SimpleNamespace(info=lambda *_: None))
     host = Host(HostConfig())
-    first = list(host.look(io, Path("/"), boots.boot_id(Path("/")), 0.0))  # type: ignore[arg-type]
+    first = list(host.look_at_all(io, Path("/"), boots.boot_id(Path("/")), 0.0))  # type: ignore[arg-type]
     names = {item.property for item in first if isinstance(item, Reading)}
     assert {"uptime_s", "memory_used_percent", "load_average_1m", "process_count", "used_percent"} <= names
     memory = next(item.value for item in first if isinstance(item, Reading) and item.property == "memory_used_percent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -60,6 +61,24 @@ def test_300_bounced_pulses_through_sockets_and_the_runner_are_300_litres() -> N
         plugin.wait(lambda: plugin.value("index_l") == 123_756.0)
         assert plugin.readings[-1].t_us is not None
     assert not plugin.lines.of("error", "warning")
+
+
+def test_a_reader_that_was_held_up_does_not_take_a_bounce_for_a_pulse(tmp_path: Path) -> None:
+    """Edges that waited in the queue are judged by their stamps, not by when they are read."""
+    begin_us = now_us() - 60 * US
+    edges = [(0, 0), (10_000, 1), (10_002, 0), (10_003, 1), (20_000, 0), (20_001, 1), (20_002, 0)]  # ms: one pulse
+    said = b"".join(b"%d %d\n" % (begin_us + at_ms * 1000, level) for at_ms, level in edges)
+    with socket.socket(socket.AF_UNIX) as pin:
+        pin.bind(str(tmp_path / "a"))
+        pin.listen()
+        with running(WaterMeterConfig(line=f"sim:{tmp_path / 'a'}", active_low=False, interval_s=0.1)) as plugin:
+            connection, _ = pin.accept()
+            with connection:
+                connection.sendall(said)
+                plugin.wait(lambda: plugin.value("index_l") == 1.0 and plugin.settled())
+                connection.sendall(b"%d 1\n" % now_us())
+                plugin.wait(lambda: plugin.value("index_l") != 1.0)
+                assert plugin.value("index_l") == 2.0
 
 
 def test_the_index_survives_a_power_cut_and_a_pulse_that_was_missed_meanwhile() -> None:
@@ -246,6 +265,29 @@ def test_the_cost_is_in_the_currency_of_the_config() -> None:
     declared = {prop.name: prop for prop in WaterMeter(WaterMeterConfig(currency="CHF", price_per_m3=4.0)).declare()}
     assert declared["leak_cost"].unit == "CHF"
     assert declared["index_l"].max_rate_per_h == 6000.0
+
+
+@pytest.mark.parametrize("interval_s", [10.0, 600.0])
+def test_what_is_told_slowly_is_not_called_stale(interval_s: float) -> None:
+    """Three quiet hours, then use: every value that an alert watches comes again before it is too old."""
+    config = WaterMeterConfig(second_line="GPIO27", interval_s=interval_s, price_per_m3=4.0, pull="none")
+    turns = [f"< {at + n * 0.2:.1f} {line}" for at in range(10_800, 12_000, 60)
+             for n, line in enumerate(("GPIO17 1", "GPIO27 1", "GPIO17 0", "GPIO27 0"))]
+    wire = ["< 0 GPIO17 0", "< 0 GPIO27 0", *turns, "< 20000 GPIO17 1"]
+    plugin = WaterMeter(config)
+    last: dict[str, int] = {}
+    longest: dict[str, float] = {}
+    with io_over("\n".join(wire).encode()) as io:
+        for reading in plugin.run(io):
+            t_us = reading.t_us or 0
+            longest[reading.property] = max(longest.get(reading.property, 0.0),
+                                            (t_us - last.get(reading.property, t_us)) / US)
+            last[reading.property] = t_us
+    watched = {prop.name: prop.max_age_s for prop in plugin.declare() if not prop.comes_and_goes}
+    assert "reverse_volume_l" in longest
+    assert "base_flow_l_h" in longest
+    assert not {name: seconds for name, seconds in longest.items()
+                if name in watched and seconds > (watched[name] or 3 * interval_s)}
 
 
 def test_a_restart_with_a_known_clock_goes_on_with_the_watch() -> None:
