@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from agent.api import GpioIo, Io, MessageStream, Plugin, Reading, RetryLater, Yielded
+from agent.api import GpioIo, Io, MessageStream, Plugin, Property, Reading, RetryLater, Yielded
 
 from . import nut
 from .config import UPSD, MainsConfig, address
 from .outages import Outages
 from .presence import US, Change, Presence
-from .properties import PROPERTIES
+from .properties import PROPERTIES, properties
 from .upsd import UpsdSource, UpsdTrouble
 
 READ_S = 0.5
@@ -49,6 +49,9 @@ class Mains(Plugin, name="mains"):
         self._low = False
         self._bad = 0
         self._ups = "" if config.ups == "auto" else config.ups
+
+    def declare(self) -> tuple[Property, ...]:
+        return PROPERTIES if self.config.line is not None else properties(self.config.interval_s)
 
     def run(self, io: Io) -> Iterator[Yielded]:
         if self._began_us is None:
