@@ -340,3 +340,11 @@ def test_where_upsd_is(text: str, wanted: tuple[str, int] | None) -> None:
             address(text)
     else:
         assert address(text) == wanted
+
+
+def test_a_long_dump_of_upsc_is_read_once() -> None:
+    """A hundred thousand variables in one dump, then another dump: time grows with the file and not with its square."""
+    dump = "".join(f"battery.v{number}: 1\n" for number in range(100_000))
+    made = nut.from_upsc(f"{dump}battery.v0: 2\n".encode()).decode()
+    assert made.count("BEGIN LIST VAR ups\n") == made.count("END LIST VAR ups\n") == 2
+    assert made.endswith('BEGIN LIST VAR ups\nVAR ups battery.v0 "2"\nEND LIST VAR ups\n')
