@@ -61,13 +61,13 @@ def test_B41_the_providers_line_goes_and_comes_back_and_the_router_is_not_blamed
         town.net.refuse(*town.provider)
         reached(plugin, False, "line")
         assert plugin.value("gateway_reached") is True
-        assert "the router 127.0.0.1 answers" in (plugin.alerts["internet"] or "")
+        assert "the router 127.0.0.1 answers" in (plugin.alerts["x"] or "")
         assert plugin.value("answer", "port") == "refused" and plugin.value("loss_pct", "port") > 0
         town.net.accept(*town.provider)
         reached(plugin, True, "none")
         plugin.until("the outage is told", lambda: plugin.values("outage_s"))
     assert plugin.values("internet_event") == ["lost", "returned"]
-    assert len(plugin.values("outage_s")) == 1 and plugin.alerts["internet"] is None
+    assert len(plugin.values("outage_s")) == 1 and plugin.alerts["x"] is None
     assert plugin.lines.of("error") == []
 
 
@@ -80,7 +80,7 @@ def test_a_router_that_is_gone_too_is_named(town: Town) -> None:
             town.net.refuse(*town.provider)
             reached(plugin, False, "gateway")
             assert plugin.value("gateway_reached") is False
-            assert "the router 127.0.0.1 does not answer" in (plugin.alerts["internet"] or "")
+            assert "the router 127.0.0.1 does not answer" in (plugin.alerts["x"] or "")
     finally:
         for sock in (listener, *waiting):
             sock.close()
@@ -135,7 +135,7 @@ def test_names_that_are_not_resolved_are_a_fault_of_their_own(town: Town) -> Non
     town.net.refuse(town.resolver)
     with at_work(Internet, config) as plugin:
         reached(plugin, True, "dns")
-        assert "names are not resolved" in (plugin.alerts["internet"] or "")
+        assert "names are not resolved" in (plugin.alerts["x"] or "")
         assert plugin.value("answer", "page") == "timeout"
 
 
