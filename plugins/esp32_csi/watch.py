@@ -48,6 +48,11 @@ class LineWatch:
             raise RetryLater(f"{self._place}: {what} for {silent_s:.0f} s at {self._baudrate} baud: "
                              "check power, firmware and baudrate")
 
+    def now(self, io: Io, now_s: float, links: int, *, stranger: bool) -> Iterator[Reading]:
+        """What was not reported yet, at the end."""
+        if now_s > self._reported_s and (self.rows, self.bad) != self._told:
+            yield from self._report(io, now_s, links, stranger)
+
     def _report(self, io: Io, now_s: float, links: int, stranger: bool) -> Iterator[Reading]:
         rows, bad, span_s = self.rows - self._told[0], self.bad - self._told[1], now_s - self._reported_s
         self._told, self._reported_s = (self.rows, self.bad), now_s

@@ -6,6 +6,7 @@ import random
 import socket
 import time
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -75,7 +76,7 @@ def test_a_reader_that_was_held_up_does_not_take_a_bounce_for_a_pulse(tmp_path: 
             connection, _ = pin.accept()
             with connection:
                 connection.sendall(said)
-                plugin.wait(lambda: plugin.value("index_l") == 1.0 and plugin.settled())
+                plugin.wait(lambda: plugin.value("index_l") == 1.0 and settled(plugin))
                 connection.sendall(b"%d 1\n" % now_us())
                 plugin.wait(lambda: plugin.value("index_l") != 1.0)
                 assert plugin.value("index_l") == 2.0
