@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -30,6 +31,7 @@ from agent.supervision.plan import plan
 Level = Literal["ok", "info", "problem"]
 CONNECT_TIMEOUT_S = 5.0
 LOW_DISK_BYTES = 100 << 20
+PIN = re.compile(r"GPIO\w+|gpiochip\d+/\d+|sim:.+")
 
 
 class Finding(Struct, frozen=True):
@@ -78,6 +80,7 @@ def _plugin(entry: PluginEntry, loaded: Settings, *, hardware: bool) -> Iterator
     found: list[Finding] = []
     if hardware:
         found = [port_finding(subject, f"{subject}.{key}", port) for key, port in serial_ports(config)]
+        found += pins(subject, input_lines(config))
         found += [Finding("problem", subject, text) for text in kind.look(config, Path("/"))]
     yield from found or [Finding("ok", subject, entry.use)]
 
@@ -90,6 +93,39 @@ def serial_ports(config: Any) -> list[tuple[str, Path]]:
     return [(key, Path(value)) for key, value in values.items()
             if (key in ("port", "device") or key.endswith(("_port", "_device")))
             and isinstance(value, str | Path) and str(value).startswith("/")]
+
+
+def input_lines(config: Any) -> list[str]:
+    """Input pins that a Config names: fields ``line`` and ``..._line``, and tables of places with a pin each."""
+    if not isinstance(config, Struct):
+        return []
+    found: list[str] = []
+    for key, value in msgspec.structs.asdict(config).items():
+        if isinstance(value, str) and (key == "line" or key.endswith("_line")):
+            found.append(value)
+        elif isinstance(value, dict):
+            found += [pin for pin in value.values() if isinstance(pin, str) and PIN.fullmatch(pin)]
+    return found
+
+
+def pins(subject: str, lines: list[str]) -> list[Finding]:
+    """Opens them for a moment: missing, not permitted (names the group), held (names the holder), or free."""
+    if not lines:
+        return []
+    from agent.runner.gpio import EdgeSource
+    from agent.runner.gpio_lines import CONSUMER, GpioTrouble
+    from agent.runner.logs import CappedLog
+
+    names = ", ".join(lines)
+    try:
+        EdgeSource(tuple(lines), "none", False, CappedLog()).close()
+    except GpioTrouble as error:
+        if f"held by {CONSUMER}" in str(error):  # the agent that runs
+            return [Finding("ok", subject, f"{names}: in use by the agent itself")]
+        return [Finding("problem", subject, str(error))]
+    except ConfigError as error:
+        return [Finding("problem", subject, str(error))]
+    return [Finding("ok", subject, f"{names}: there and free")]
 
 
 def port_finding(subject: str, key: str, port: Path) -> Finding:

@@ -43,6 +43,21 @@ port = 8080
 [retention]
 raw_days = 90
 minute_days = 400
+
+# [energy]                # what a kilowatt-hour costs: pages of days and months
+# timezone = "Europe/Paris"
+# [[energy.tariff]]
+# since = 2026-01-01
+# import_per_kwh = 0.25   # or by the meter's registers: {{ peak = 0.27, off_peak = 0.2068 }}
+# standing_per_day = 0.52
+
+# [[broker.foreign]]      # topics of Tasmota, Zigbee2MQTT, ... that a device may hear and speak to
+# device = "garage"
+# read = ["tele/#", "zigbee2mqtt/#"]
+# write = ["cmnd/#", "zigbee2mqtt/+/set"]
+
+# [mirror]
+# homie4 = true           # every device once more as Homie 4, which openHAB reads
 """
 
 SERVICE = """\

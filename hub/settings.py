@@ -25,8 +25,8 @@ from msgspec import Meta, Struct
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
 
-__all__ = ["Broker", "Foreign", "Hub", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError", "Store",
-           "Web", "default_path", "load"]
+__all__ = ["Broker", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError",
+           "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -143,6 +143,13 @@ class Retention(Struct, frozen=True, kw_only=True):
     series: tuple[SeriesRetention, ...] = ()
 
 
+class Mirror(Struct, frozen=True, kw_only=True):
+    """``[mirror]``: the devices once more, for controllers of an older convention."""
+
+    homie4: bool = False
+    """Homie 4 under ``homie/<device>/...``, as openHAB reads it."""
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """``[store]``: how samples are written."""
 
@@ -164,6 +171,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
     store: Store = Store()
     energy: Energy = Energy()
+    mirror: Mirror = Mirror()
     path: Path = DEFAULT_PATH
 
     @property
@@ -200,6 +208,7 @@ class _File(Struct, frozen=True, kw_only=True):
     retention: Retention = Retention()
     store: Store = Store()
     energy: Energy = Energy()
+    mirror: Mirror = Mirror()
 
 
 def default_path() -> Path:
@@ -226,5 +235,6 @@ def load(path: Path) -> Settings:
         retention=file.retention,
         store=file.store,
         energy=file.energy,
+        mirror=file.mirror,
         path=path,
     )

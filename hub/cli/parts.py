@@ -38,6 +38,15 @@ def ingest(config: Path | None) -> None:
 
 @click.command()
 @config_option
+def mirror(config: Path | None) -> None:
+    """Run the Homie 4 mirror in the foreground ([mirror] homie4 = true makes `run` start it)."""
+    import hub.mirror
+
+    hub.mirror.main(settings_of(config))
+
+
+@click.command()
+@config_option
 def web(config: Path | None) -> None:
     """Run the pages in the foreground."""
     import hub.web

@@ -59,10 +59,18 @@ class Connection(Struct, frozen=True):
 class LiveClient:
     """Keeps ``tree`` true. ``start`` returns at once; the broker may come and go."""
 
-    def __init__(self, connection: Connection, tree: LiveTree, feed: Feed) -> None:
+    def __init__(self, connection: Connection, tree: LiveTree, feed: Feed, *, also: tuple[str, ...] = (),
+                 on_other: Callable[[str, bytes, bool], None] = lambda topic, payload, retained: None,
+                 on_synced: Callable[[], None] = lambda: None) -> None:
+        """``also``: further topics, whose messages go to ``on_other`` (topic, payload, retained). ``on_synced``: all
+        that is retained has come, after each connect. Both are called on a thread of ours."""
         self.connection = connection
         self.tree = tree
         self.feed = feed
+        self._also = also
+        self._on_other = on_other
+        self._on_synced = on_synced
+        self._mark_topic = f"{MARK}-{connection.client_id}"
         self.fault: str | None = None
         self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(QUEUE)
         self._overflow = False
@@ -181,6 +189,10 @@ class LiveClient:
                 self._client.unsubscribe(extra)
         return {topic for topic in found if any(mqtt.topic_matches_sub(f, topic) for f in filters)}
 
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        """At least once. Raises NotConnected."""
+        self._publish(topic, payload, retain=retain)
+
     def _publish(self, topic: str, payload: bytes, *, retain: bool) -> mqtt.MQTTMessageInfo:
         if not self.connected[0]:
             raise NotConnected("no connection to the broker: try again when it is back")
@@ -196,7 +208,7 @@ class LiveClient:
     def _mark(self, mark: str, then: Callable[[], None]) -> None:
         with self._lock:
             self._marks[mark] = then
-        self._publish(MARK, mark.encode(), retain=False)
+        self._publish(self._mark_topic, mark.encode(), retain=False)
 
     # --- paho's thread: only put --------------------------------------------------------------------------
 
@@ -279,7 +291,7 @@ class LiveClient:
         """Subscribe anew. Two marks: after the first all ``$state`` have come and so all devices are subscribed
         to; after the second all of their topics have come, and what did not come is gone."""
         with self._lock:
-            self._subscribed = {STATES, topics.HUB_STATE, f"{topics.OURS}/+/reported", ANSWERS}
+            self._subscribed = {STATES, topics.HUB_STATE, f"{topics.OURS}/+/reported", ANSWERS, *self._also}
         self.tree.begin_sync()
         try:
             self._subscribe(self._subscribed)
@@ -292,9 +304,13 @@ class LiveClient:
 
     def _second_mark(self) -> None:
         try:
-            self._mark(secrets.token_hex(8), self.tree.end_sync)
+            self._mark(secrets.token_hex(8), self._end_sync)
         except NotConnected:
             pass  # as above
+
+    def _end_sync(self) -> None:
+        self.tree.end_sync()
+        self._on_synced()
 
     def _follow(self, filters: list[str]) -> None:
         with self._lock:
@@ -306,7 +322,7 @@ class LiveClient:
             topic, payload = message.topic, bytes(message.payload)
         except UnicodeDecodeError:
             return  # B35: a topic that is not UTF-8 cannot be one of ours
-        if topic == MARK:
+        if topic == self._mark_topic:
             with self._lock:
                 then = self._marks.pop(payload.decode("ascii", "replace"), None)
             if then is not None:
@@ -319,6 +335,10 @@ class LiveClient:
             with self._lock:
                 for found in self._collecting.values():
                     found.add(topic)
+        if any(mqtt.topic_matches_sub(one, topic) for one in self._also):
+            self._on_other(topic, payload, bool(message.retain))
+            if not topic.startswith("homie/5/"):
+                return
         new = self.tree.apply(topic, payload, retained=bool(message.retain), now_us=time.time_ns() // 1000)
         if new is not None:
             self._follow([f"{new}/#"])

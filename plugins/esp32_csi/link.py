@@ -224,6 +224,11 @@ class Link:
         self._rows, self._since_s, self._due_s = 0, t_s, t_s + self._interval_s
         self._rssi.clear()
 
+    def ended(self) -> Iterator[Reading]:
+        """What was not reported yet, as of the last row."""
+        if self._rows and not self.absent:
+            yield from self._report(self.heard_s)
+
     @property
     def calibration(self) -> str:
         if self.detector.teaching:

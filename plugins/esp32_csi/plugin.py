@@ -35,6 +35,8 @@ READ_BYTES = 65_536
 CONFIRM_ROWS = 20
 """Rows of one sender, within ``CONFIRM_S``, that make a link: a flipped bit in an address makes none."""
 CONFIRM_S = 10.0
+FEW_ROWS = 3
+"""As many do at the end of a capture, where no more will come."""
 MAX_CANDIDATES = 256
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
@@ -83,7 +85,8 @@ class Esp32Csi(Plugin, name="esp32_csi"):
         if len(set(self._names.values())) < len(self._names):
             raise ConfigError("links: two senders have the same name")
         self._links: dict[str, Link] = {}
-        self._candidates: dict[str, int] = {}
+        self._candidates: dict[str, list[tuple[CsiRow, str, float]]] = {}
+        """Rows of senders that are not sure yet: none is lost when one is."""
         self._candidates_s = 0.0
         self._decoders: dict[str, LineDecoder] = {}
         udp = config.transport == "udp"
@@ -122,9 +125,8 @@ class Esp32Csi(Plugin, name="esp32_csi"):
                     raise
                 yield from self._tick(io)
             yield from self._ending(io)
-            why = ("none of a sender in links" if self._names else
-                   f"no sender gave {CONFIRM_ROWS} within {CONFIRM_S:.0f} s")
-            self._line.ended(io, "" if self._links else why)
+            yield from self._all_there_was(io)
+            self._line.ended(io)
         finally:
             stream.close()
 
@@ -159,53 +161,73 @@ class Esp32Csi(Plugin, name="esp32_csi"):
             if isinstance(event, CsiRow):
                 self._line.row(t_s)
                 mac = event.mac or POLAR_NAME
-                link = self._links.get(mac) or self._candidate(mac, t_s)
-                if link is None:
+                if mac not in self._links and not self._sure(mac, event, peer, t_s):
                     continue
-                if link.peer is None:
-                    link.peer = peer
-                    yield Node(id=link.id, title=f"Link {link.id}", properties=self._link_properties())
-                    link.restore(io.kept.get("taught", {}).get(mac), event)
-                elif peer != link.peer:
-                    if t_s - link.heard_s < CONFIRM_S:
-                        self._line.ignored += 1
-                        if not self._two_receivers:
-                            self._two_receivers = True
-                            io.log.warning("%s: %s and %s both report this sender: give each receiver its own "
-                                           "udp_port and its own [plugins.<id>]", link.id, link.peer, peer)
-                        continue
-                    link.peer = peer
-                yield from link.add(io, event, t_s)
-                self._keep(io, mac, link)
+                for row, of_peer, row_s in self._candidates.pop(mac, [(event, peer, t_s)]):
+                    yield from self._row(io, mac, row, of_peer, row_s)
             elif isinstance(event, BadLine):
                 self._line.bad += 1
                 io.log.debug("bad line: %s: %r", event.reason, event.text)
             elif isinstance(event, Other):
                 self._line.other += 1
 
-    def _candidate(self, mac: str, t_s: float) -> Link | None:
-        """A new link, once it is sure."""
+    def _row(self, io: Io, mac: str, row: CsiRow, peer: str, t_s: float) -> Iterator[Yielded]:
+        """One row of a sender that is followed."""
+        link = self._links.get(mac) or self._new_link(mac)
+        if link.peer is None:
+            link.peer = peer
+            yield Node(id=link.id, title=f"Link {link.id}", properties=self._link_properties())
+            link.restore(io.kept.get("taught", {}).get(mac), row)
+        elif peer != link.peer:
+            if t_s - link.heard_s < CONFIRM_S:
+                self._line.ignored += 1
+                if not self._two_receivers:
+                    self._two_receivers = True
+                    io.log.warning("%s: %s and %s both report this sender: give each receiver its own "
+                                   "udp_port and its own [plugins.<id>]", link.id, link.peer, peer)
+                return
+            link.peer = peer
+        yield from link.add(io, row, t_s)
+        self._keep(io, mac, link)
+
+    def _sure(self, mac: str, row: CsiRow, peer: str, t_s: float) -> bool:
+        """Whether a sender that is not followed yet becomes a link now."""
+        config: Esp32CsiConfig = self.config
+        if mac in self._names:
+            return True
+        if self._names or len(self._links) >= config.max_links:
+            self._line.ignored += 1
+            return False
+        if t_s - self._candidates_s > CONFIRM_S or len(self._candidates) > MAX_CANDIDATES:
+            self._line.ignored += sum(map(len, self._candidates.values()))
+            self._candidates.clear()
+            self._candidates_s = t_s
+        rows = self._candidates.setdefault(mac, [])
+        rows.append((row, peer, t_s))
+        return len(rows) >= CONFIRM_ROWS or mac == POLAR_NAME
+
+    def _new_link(self, mac: str) -> Link:
         from .link import Link
 
         config: Esp32CsiConfig = self.config
-        if mac not in self._names:
-            if self._names or len(self._links) >= config.max_links:
-                self._line.ignored += 1
-                return None
-            if t_s - self._candidates_s > CONFIRM_S or len(self._candidates) > MAX_CANDIDATES:
-                self._line.ignored += sum(self._candidates.values())
-                self._candidates.clear()
-                self._candidates_s = t_s
-            seen = self._candidates[mac] = self._candidates.get(mac, 0) + 1
-            if seen < CONFIRM_ROWS and mac != POLAR_NAME:
-                return None
-            del self._candidates[mac]
         chip: Chip | None = None if config.chip == "auto" else config.chip
         raw: Raw = config.raw
         link = self._links[mac] = Link(
             self._names.get(mac) or mac.replace(":", ""), interval_s=config.interval_s, hold_s=config.hold_s,
             chip=chip, raw=raw, raw_hz=config.raw_hz)
         return link
+
+    def _all_there_was(self, io: Io) -> Iterator[Yielded]:
+        """The end of a replay, or a stop: a short capture has told nothing yet, and whoever sent most of it is sure."""
+        if not self._links and self._candidates:
+            mac, rows = max(self._candidates.items(), key=lambda item: len(item[1]))
+            if len(rows) >= FEW_ROWS:
+                for row, peer, t_s in rows:
+                    yield from self._row(io, mac, row, peer, t_s)
+        for link in self._links.values():
+            yield from link.ended()
+        if self._line.rows:
+            yield from self._line.now(io, _now_s(io), len(self._links), stranger=bool(self._names) and not self._links)
 
     def _link_properties(self) -> tuple[Any, ...]:
         return LINK_PROPERTIES if self.config.raw == "none" else (*LINK_PROPERTIES, RAW)

@@ -31,12 +31,10 @@ class LineWatch:
         self.rows += 1
         self._row_s = t_s
 
-    def ended(self, io: Io, no_link: str = "") -> None:
-        """The end of a replay, or a stop. ``no_link``: why none of the rows counted for one, if none did."""
+    def ended(self, io: Io) -> None:
+        """The end of a replay, or a stop."""
         if self.bytes and not self.rows:
             io.log.warning("%s: %d bytes and no row in them, up to the end", self._place, self.bytes)
-        elif self.rows and no_link:
-            io.log.warning("%s: %d rows up to the end and no link: %s", self._place, self.rows, no_link)
 
     def look(self, io: Io, now_s: float, links: int, *, stranger: bool) -> Iterator[Reading]:
         """Call it often. ``links``: heard now; ``stranger``: rows come, but none is of a sender that was asked for.
@@ -49,6 +47,11 @@ class LineWatch:
             what = f"{self.bytes} bytes and no row" if self.bytes else "silent"
             raise RetryLater(f"{self._place}: {what} for {silent_s:.0f} s at {self._baudrate} baud: "
                              "check power, firmware and baudrate")
+
+    def now(self, io: Io, now_s: float, links: int, *, stranger: bool) -> Iterator[Reading]:
+        """What was not reported yet, at the end."""
+        if now_s > self._reported_s and (self.rows, self.bad) != self._told:
+            yield from self._report(io, now_s, links, stranger)
 
     def _report(self, io: Io, now_s: float, links: int, stranger: bool) -> Iterator[Reading]:
         rows, bad, span_s = self.rows - self._told[0], self.bad - self._told[1], now_s - self._reported_s

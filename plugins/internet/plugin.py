@@ -18,7 +18,6 @@ from .verdict import Confirmed, History, Verdict, decide
 READ_S = 0.5
 GRACE_S = 1.0
 """Past the deadline of the probes: by then every one has told its outcome, or the prober is stuck."""
-ALERT = "internet"
 
 
 class Internet(Plugin, name="internet"):
@@ -151,7 +150,7 @@ class Internet(Plugin, name="internet"):
     def _alert(self, io: Io, text: str | None) -> None:
         if text != self._alerted:
             self._alerted = text
-            io.alert(ALERT, text)
+            io.alert(io.instance, text)
 
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:

@@ -6,10 +6,13 @@ from agent.api import Node, Priority, Property
 
 from .verdict import FAULTS
 
+LASTING_S = 30 * 86_400.0
+"""Of what is told when it changes and stays true until then."""
+
 
 def _latency(title: str) -> Property:
     return Property(name="latency_ms", datatype="float", unit="ms", title=title, device_class="duration",
-                    state_class="measurement", minimum=0, optional=True)
+                    state_class="measurement", minimum=0, optional=True, comes_and_goes=True)
 
 
 def _loss() -> Property:
@@ -19,7 +22,8 @@ def _loss() -> Property:
 
 PROPERTIES = (
     Property(name="internet_reached", datatype="boolean", title="Internet", device_class="connectivity"),
-    Property(name="gateway_reached", datatype="boolean", title="Router", device_class="connectivity", optional=True),
+    Property(name="gateway_reached", datatype="boolean", title="Router", device_class="connectivity", optional=True,
+             comes_and_goes=True),
     Property(name="captive_portal", datatype="boolean", title="Login page in between", device_class="problem"),
     Property(name="fault", datatype="enum", options=FAULTS, title="Where to look"),
     _latency("Latency of the nearest target"),
@@ -29,7 +33,7 @@ PROPERTIES = (
     Property(name="outage_s", datatype="float", unit="s", title="Length of the outage that ended", event=True,
              minimum=0, priority=Priority.ALARM),
     Property(name="bad_outcomes", datatype="integer", title="Unreadable outcomes since start", minimum=0,
-             diagnostic=True, optional=True),
+             diagnostic=True, optional=True, max_age_s=LASTING_S, comes_and_goes=True),
 )
 
 

@@ -27,6 +27,9 @@ SELDOM_S = 60.0
 BAD_READS = 3
 """So many in a row, and the sensor is opened anew."""
 
+LASTING_S = 30 * 86_400.0
+"""Of counters, which are told when they change."""
+
 PROPERTIES = (
     Property(name="illuminance_lx", datatype="float", unit="lx", title="Illuminance", device_class="illuminance",
              state_class="measurement", minimum=0, maximum=200_000, optional=True),
@@ -37,9 +40,9 @@ PROPERTIES = (
     Property(name="saturated", datatype="boolean", title="Brighter than the sensor can see", diagnostic=True,
              optional=True),
     Property(name="bad_lines", datatype="integer", title="Bad lines since start", minimum=0, diagnostic=True,
-             optional=True),
+             optional=True, max_age_s=LASTING_S, comes_and_goes=True),
     Property(name="bad_reads", datatype="integer", title="Failed readings of the sensor since start", minimum=0,
-             diagnostic=True, optional=True),
+             diagnostic=True, optional=True, max_age_s=LASTING_S, comes_and_goes=True),
 )
 
 

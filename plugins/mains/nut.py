@@ -117,14 +117,16 @@ def from_upsc(data: bytes) -> bytes:
     pairs = [found.groups() for line in lines if (found := _UPSC.fullmatch(line.strip()))]
     if not pairs or len(pairs) < len([line for line in lines if line.strip()]) * 0.8:
         return data
-    text, open_list = "", False
+    said = ["BEGIN LIST VAR ups\n"]
+    listed: set[str] = set()
     for name, value in pairs:
-        if not open_list or f"VAR ups {name} " in text.rpartition("BEGIN")[2]:  # the next dump of several
-            text += ("END LIST VAR ups\n" if open_list else "") + "BEGIN LIST VAR ups\n"
-            open_list = True
+        if name in listed:  # the next dump of several
+            said.append("END LIST VAR ups\nBEGIN LIST VAR ups\n")
+            listed.clear()
+        listed.add(name)
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        text += f'VAR ups {name} "{escaped}"\n'
-    return f"{text}END LIST VAR ups\n".encode()
+        said.append(f'VAR ups {name} "{escaped}"\n')
+    return "".join([*said, "END LIST VAR ups\n"]).encode()
 
 
 class Status(NamedTuple):

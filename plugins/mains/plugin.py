@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from agent.api import GpioIo, Io, MessageStream, Plugin, Reading, RetryLater, Yielded
+from agent.api import GpioIo, Io, MessageStream, Plugin, Property, Reading, RetryLater, Yielded
 
 from . import nut
 from .config import UPSD, MainsConfig, address
 from .outages import Outages
 from .presence import US, Change, Presence
-from .properties import PROPERTIES
+from .properties import PROPERTIES, properties
 from .upsd import UpsdSource, UpsdTrouble
 
 READ_S = 0.5
@@ -22,7 +22,6 @@ TELL_S = 60.0
 LOST_AFTER_S = 0.5
 RESTORE_S = 3.0
 """What was kept comes back when the local bus is up: before that a running outage could be taken for a new one."""
-ALERT = "mains"
 
 
 class Mains(Plugin, name="mains"):
@@ -45,10 +44,15 @@ class Mains(Plugin, name="mains"):
         self._returned_us: int | None = None
         self._told: dict[str, tuple[float, object]] = {}
         """Property -> when it was told, and what."""
+        self._told_us = -1
+        """The newest stamp under which ``mains_present`` was told."""
         self._alerted: str | None = ""
         self._low = False
         self._bad = 0
         self._ups = "" if config.ups == "auto" else config.ups
+
+    def declare(self) -> tuple[Property, ...]:
+        return PROPERTIES if self.config.line is not None else properties(self.config.interval_s)
 
     def run(self, io: Io) -> Iterator[Yielded]:
         if self._began_us is None:
@@ -192,14 +196,18 @@ class Mains(Plugin, name="mains"):
 
     def _tell(self, io: Io, now_us: int, changes: list[Change]) -> Iterator[Yielded]:
         for change in changes:
-            self._told["mains_present"] = io.clock.monotonic_s(), change.present
+            if change.t_us > self._told_us:
+                self._told["mains_present"] = io.clock.monotonic_s(), change.present
+            # else it was told as unchanged meanwhile, and is told again below: the newest stamp is what counts as now
             yield Reading("mains_present", change.present, t_us=change.t_us)
             if not change.present:
                 self._lost_us = change.t_us
         present = self._presence.present
         if present is None:
             return
-        yield from self._say(io, "mains_present", present)
+        for reading in self._say(io, "mains_present", present):
+            yield reading
+            self._told_us = io.clock.boottime_us()  # the agent has stamped it
         assert self._began_us is not None
         if present:
             ended, seconds = self._outages.end(io, changes[-1].t_us if changes else now_us)
@@ -223,7 +231,7 @@ class Mains(Plugin, name="mains"):
         text = None if present else f"mains lost{', the battery is low' if self._low else ''}"
         if text != self._alerted:
             self._alerted = text
-            io.alert(ALERT, text)
+            io.alert(io.instance, text)  # its own: a second input that is well resolves nobody else's
 
     @classmethod
     def capture(cls, config: Any, data: bytes) -> bytes:

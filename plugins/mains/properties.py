@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from agent.api import Priority, Property
 
 MAX_AGE_S = 180.0
@@ -39,5 +41,11 @@ PROPERTIES = (
     _flag("battery_replace", "Battery to be replaced", "problem", optional=True),
     _flag("overload", "UPS overloaded", "problem", optional=True),
     Property(name="bad_lines", datatype="integer", title="Bad lines since start", minimum=0, diagnostic=True,
-             optional=True),
+             optional=True, max_age_s=MAX_AGE_S),
 )
+
+
+def properties(interval_s: float) -> tuple[Property, ...]:
+    """The same for a UPS that is asked every ``interval_s``: nothing is told more often."""
+    return tuple(prop if prop.max_age_s is None else msgspec.structs.replace(
+        prop, max_age_s=max(prop.max_age_s, 3 * interval_s)) for prop in PROPERTIES)

@@ -40,6 +40,8 @@ class Pir(Plugin, name="pir"):
         self._told_glitches: dict[str, int] = {}
         self._quiet: dict[str, int] = {}
         """Detections of others since its own last one, less those that are kept."""
+        self._told_us: dict[str, int] = {}
+        """The stamp under which the motion of a place was told again."""
         self._any: bool | None = None
         self._bad = self._bad_told = 0
 
@@ -48,14 +50,15 @@ class Pir(Plugin, name="pir"):
         for name in config.sensors:
             yield self._node(name)
         stream = self._lines(io) if config.port is not None else self._edges(cast(GpioIo, io))
-        told_s = float("-inf")
+        told_s, newest_us = float("-inf"), 0
         for t_us, said in stream:
+            newest_us = max(newest_us, t_us)
             if said is not None:
                 yield from self._said(io, t_us, said)
             for name, detector in self._detectors.items():
                 yield from self._changes(io, name, detector.advance(t_us))
                 yield from self._watch(io, name, detector, t_us)
-            yield from self._whole(io, io.clock.monotonic_s() - told_s >= config.interval_s)
+            yield from self._whole(io, newest_us, io.clock.monotonic_s() - told_s >= config.interval_s)
             if io.clock.monotonic_s() - told_s >= config.interval_s:
                 told_s = io.clock.monotonic_s()
 
@@ -149,7 +152,9 @@ class Pir(Plugin, name="pir"):
 
     def _changes(self, io: Io, name: str, changes: list[Change]) -> Iterator[Yielded]:
         for change in changes:
-            yield Reading("motion", change.motion, t_us=change.t_us, node=name)
+            # Where the state was told again between the edge and its count, the newest stamp must say what is so.
+            t_us = max(change.t_us, self._told_us.get(name, change.t_us))
+            yield Reading("motion", change.motion, t_us=t_us, node=name)
             yield Reading("motion_event", "detected" if change.motion else "cleared", t_us=change.t_us, node=name)
             if change.motion:
                 self._count(io, name)
@@ -185,27 +190,28 @@ class Pir(Plugin, name="pir"):
             return  # told with the next round
         yield Reading("sensor_state", state, node=name)
         if "stuck_active" in (before, state):
-            yield self._motion(name)
+            yield self._motion(name, t_us)
         bad = [f"{other}: {WHY[found]}" for other, found in self._states.items() if found in WHY]
         io.degraded("; ".join(bad) or None)
 
-    def _motion(self, name: str) -> Reading:
+    def _motion(self, name: str, t_us: int) -> Reading:
         detector = self._detectors[name]
+        self._told_us[name] = t_us = max(t_us, self._told_us.get(name, t_us))
         if detector.stuck:
-            return Reading("motion", None, node=name, quality="sensor_error")
-        return Reading("motion", detector.motion, node=name)
+            return Reading("motion", None, t_us=t_us, node=name, quality="sensor_error")
+        return Reading("motion", detector.motion, t_us=t_us, node=name)
 
-    def _whole(self, io: Io, again: bool) -> Iterator[Yielded]:
+    def _whole(self, io: Io, t_us: int, again: bool) -> Iterator[Yielded]:
         """The state of all, at a change and every interval."""
         live = {name: detector.motion for name, detector in self._detectors.items() if not detector.stuck}
         motion = any(live.values())
         if live and (motion != self._any or again):
             self._any = motion
-            yield Reading("motion", motion)
+            yield Reading("motion", motion, t_us=t_us)
         if not again:
             return
         for name, detector in self._detectors.items():
-            yield self._motion(name)
+            yield self._motion(name, t_us)
             yield Reading("sensor_state", self._states[name] or "ok", node=name)
             if detector.glitches != self._told_glitches.get(name, 0):
                 self._told_glitches[name] = detector.glitches

@@ -6,11 +6,13 @@ from agent.api import Priority, Property
 
 from .motion import STATES
 
+LASTING_S = 30 * 86_400.0
+"""Of counters, which are told when they change."""
 MOTION = Property(name="motion", datatype="boolean", title="Motion", device_class="motion")
 PROPERTIES = (
     MOTION,
     Property(name="bad_lines", datatype="integer", title="Bad lines since start", minimum=0, diagnostic=True,
-             optional=True),
+             optional=True, max_age_s=LASTING_S, comes_and_goes=True),
 )
 NODE_PROPERTIES = (
     MOTION,
@@ -18,7 +20,7 @@ NODE_PROPERTIES = (
              event=True, device_class="motion", priority=Priority.NORMAL),
     Property(name="sensor_state", datatype="enum", options=STATES, title="State of the detector", diagnostic=True),
     Property(name="glitches", datatype="integer", title="Glitches since start", minimum=0, diagnostic=True,
-             optional=True),
+             optional=True, max_age_s=LASTING_S, comes_and_goes=True),
 )
 
 WHY = {

@@ -31,10 +31,10 @@ def person_properties(max_age_s: float) -> tuple[Property, ...]:
     return (
         Property(name="presence", datatype="enum", options=ANSWERS, title="Presence", max_age_s=max_age_s),
         Property(name="present", datatype="boolean", options=("away", "home"), title="Present",
-                 device_class="presence", max_age_s=max_age_s),
+                 device_class="presence", max_age_s=max_age_s, comes_and_goes=True),  # no value while unknown
         Property(name="evidence", datatype="json", title="What each sign says", diagnostic=True, max_age_s=max_age_s),
         Property(name="since", datatype="datetime", title="Since", device_class="timestamp", optional=True,
-                 diagnostic=True, max_age_s=max_age_s),
+                 diagnostic=True, max_age_s=max_age_s, comes_and_goes=True),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import re
 
 HEX = re.compile(rb"[0-9a-fA-F]{2}(?:[ :]?[0-9a-fA-F]{2})*")
-ROW = re.compile(rb"\s*(\d+(?:\.\d+)?)\s*[,;\t]\s*\"?([0-9a-fA-F: ]{8,})\"?\s*")
+ROW = re.compile(rb"(\d+(?:\.\d+)?) *[,;\t]\s*+\"?([0-9a-fA-F][0-9a-fA-F: ]{7,}+)\"?")
 
 
 def wire_bytes(data: bytes) -> bytes:
@@ -41,7 +41,7 @@ def _json_row(line: bytes) -> tuple[float, bytes] | None:
 
 
 def _csv_row(line: bytes) -> tuple[float, bytes] | None:
-    match = ROW.fullmatch(line)
+    match = ROW.fullmatch(line.strip())
     try:
         return (float(match[1]), _frame(match[2])) if match else None
     except ValueError:

@@ -36,7 +36,8 @@ def is_power(field: ValueField) -> bool:
 
 
 def property_of(field: ValueField, taken: set[str], max_age_s: float) -> Property:
-    """``taken``: names that other labels of the same unit have."""
+    """``taken``: names that other labels of the same unit have. A unit that falls silent is one alert, of the plugin's
+    own, and not one more for each of its values."""
     suffix, unit = SUFFIXES[field.unit]
     word = WORDS.get(field.label) or ("battery" if is_battery(field) else field.label.lower())
     title = word.replace("_", " ").capitalize()
@@ -45,10 +46,10 @@ def property_of(field: ValueField, taken: set[str], max_age_s: float) -> Propert
         name, title = f"{word}_{field.label.encode().hex()}{suffix}", f"{title} {field.label}"
     if is_power(field):
         return Property(name=name, datatype="enum", options=POWERS, title="Transmit power", max_age_s=max_age_s,
-                        settable=field.writable, diagnostic=True)
+                        settable=field.writable, diagnostic=True, comes_and_goes=True)
     if field.kind is Kind.BOOL:
         return Property(name=name, datatype="boolean", title=title, settable=field.writable, max_age_s=max_age_s,
-                        device_class="motion" if word == "motion" else None)
+                        device_class="motion" if word == "motion" else None, comes_and_goes=True)
     device_class: str | None = None
     low, high = _limits(field)
     diagnostic = False
@@ -68,7 +69,7 @@ def property_of(field: ValueField, taken: set[str], max_age_s: float) -> Propert
         name=name, datatype="integer" if whole and device_class != "temperature" else "float", unit=unit, title=title,
         minimum=low, maximum=high, step=1 if whole else 0.01, settable=field.writable, device_class=device_class,
         state_class=None if diagnostic and word != "battery" else "measurement", max_age_s=max_age_s,
-        diagnostic=diagnostic)
+        diagnostic=diagnostic, comes_and_goes=True)
 
 
 def _limits(field: ValueField) -> tuple[float, float]:

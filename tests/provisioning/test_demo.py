@@ -6,12 +6,14 @@ The pictures go to HUTKEEPER_SHOTS (``make shots``: build/shots), else to the te
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
+from agent import loader
 from agent.testing.broker import free_port
 from tests.waiting import until
 
@@ -80,6 +83,24 @@ def log_in_as_first_admin(page: Page, address: str, code: str) -> None:
     page.wait_for_url(lambda url: "/login" not in url)
 
 
+def missing(demo: Demo) -> set[str]:
+    """Plugins of this installation that have no sample in the demo's hub yet."""
+    listed = subprocess.run([str(Path(sys.executable).with_name("hutkeeper-hub")), "export", "--list", "--json",
+                             "--config", str(demo.folder / "hub.toml")], capture_output=True, text=True, timeout=60)
+    if listed.returncode:
+        return {listed.stderr}
+    told = {(row["device"], row["node"]) for row in json.loads(listed.stdout) if row["samples"]}
+    uses = {}
+    for path in demo.folder.glob("*.toml"):
+        loaded = tomllib.loads(path.read_text())
+        for instance, table in loaded.get("plugins", {}).items():
+            here = any(device == loaded["device"]["id"] and (node == instance or node.startswith(f"{instance}-"))
+                       for device, node in told)
+            uses[table.get("use", instance.replace("-", "_"))] = here
+    assert uses.keys() >= {name for name, one in loader.found().items() if one.target.startswith("plugins.")}
+    return {use for use, here in uses.items() if not here}
+
+
 def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path: Path, chromium: Browser) -> None:
     shots = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots")
     shots.mkdir(parents=True, exist_ok=True)
@@ -98,7 +119,14 @@ def test_demo_shows_live_values_and_ctrl_c_ends_everything(demo: Demo, tmp_path:
     assert this_machine
     demo.wait_for("All 5 devices are started")
     until("five devices, each with a state", lambda: page.locator("a[href^='/device/']").count() >= 5, 60)
+    until("samples of every plugin that is installed", lambda: not missing(demo), 90, every_s=2,
+          found=lambda: f"none of {missing(demo)}")
     page.screenshot(path=shots / "demo-fleet.png")
+    for device in ("hallway", "garage"):
+        page.goto(f"{address.group()}/device/{device}")
+        page.locator(".spark").first.wait_for()
+        page.screenshot(path=shots / f"demo-{device}.png", full_page=True)
+    page.goto(address.group())
     page.click(f"a[href='/device/{this_machine.group(1)}']")
     power = page.locator("[id^='v-main-meter-apparent-power']").first
     power.wait_for()

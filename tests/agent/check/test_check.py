@@ -19,6 +19,7 @@ import pytest
 from agent import check, settings
 from agent.check import Finding
 from agent.clock import FLOOR_US, ClockState, Sources
+from agent.simpins import SimPins
 from tests.agent.supervision.device import STAND_INS
 
 HEAD = '[device]\nid = "bench"\ndata_dir = "data"\nrun_dir = "run"\nclock = "trust"\n'
@@ -224,6 +225,22 @@ def test_the_agents_own_plugin_may_hold_its_port(tmp_path: Path, port: str) -> N
         finally:
             holder.kill()
     assert problems(found, "plugins.main-meter") == []
+
+
+def test_input_pins_are_looked_at(tmp_path: Path) -> None:
+    """A machine without pins says so; simulated ones stand for real ones that are free."""
+    water = '[plugins.water]\nuse = "water_meter"\nline = "{line}"\n'
+    with SimPins("meter") as pins:
+        line = pins.line("meter")
+        found = findings(tmp_path, water.format(line=line))
+        assert Finding("ok", "plugins.water", f"{line}: there and free") in found, found
+    (message,) = problems(findings(tmp_path, water.format(line="gpiochip99/3")), "plugins.water")
+    assert message.startswith("E_GPIO gpiochip99/3") and "gpiochip99" in message and "do:" in message
+    places = '[plugins.pir]\n[plugins.pir.sensors]\nhall = "gpiochip99/4"\n'
+    assert "gpiochip99/4" in problems(findings(tmp_path, places), "plugins.pir")[0]
+    board = '[plugins.pir]\nport = "/dev/ttyNOTHERE"\n[plugins.pir.sensors]\nhall = "PIR1"\n'
+    (message,) = problems(findings(tmp_path, board), "plugins.pir")
+    assert message.startswith("/dev/ttyNOTHERE is missing")
 
 
 def test_the_configuration_that_install_writes_is_looked_at(tmp_path: Path) -> None:

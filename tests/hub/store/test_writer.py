@@ -463,7 +463,7 @@ def test_declarations_name_series_before_their_first_sample(path: Path) -> None:
     reader = Reader(path)
     rows = {row.property: row for row in reader.series("dev")}
     assert set(rows) == {"active_power_w", "active_energy_wh", "on"}
-    assert (rows["active_power_w"].unit, rows["active_power_w"].title) == ("W", "Active power w")
+    assert (rows["active_power_w"].unit, rows["active_power_w"].title) == ("W", "Active power")
     assert rows["active_energy_wh"].is_counter() and rows["active_power_w"].max_age_s == 3.0
     assert rows["on"].value is True
     (device,) = reader.devices()

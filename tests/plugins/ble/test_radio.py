@@ -22,7 +22,7 @@ from plugins.ble.adverts import Advert, decode
 from plugins.ble.bluez import BluezSource
 from plugins.ble.settings import BleConfig
 from plugins.ble.simulate import SimulatedRadio, simulated_radio
-from tests.plugins.ble.running import NAMED, TAG, Running, running, send
+from tests.plugins.ble.running import NAMED, TAG, AtWork, running, send
 from tests.waiting import until
 
 SERIES = [-60, -61, -63, -63, -70, -71, -69, -80, -60]
@@ -76,7 +76,7 @@ def scanning(radio: SimulatedRadio, adapter: str = "hci0") -> bool:
     return bool(there and (there.scanning or there.monitors))
 
 
-def heard_again(radio: SimulatedRadio, plugin: Running, adapter: str = "hci0") -> None:
+def heard_again(radio: SimulatedRadio, plugin: AtWork, adapter: str = "hci0") -> None:
     """Packets come through that were sent after this call, and the scanner says so."""
     before = len(plugin.values("rssi_dbm", "tag"))
     strengths = cycle(range(-40, -99, -1))
@@ -85,7 +85,7 @@ def heard_again(radio: SimulatedRadio, plugin: Running, adapter: str = "hci0") -
         send(radio, [next(strengths)], adapter, manufacturer=IBEACON)
         return len(plugin.values("rssi_dbm", "tag")) > before and plugin.values("scanner")[-1:] == ["up"]
 
-    plugin.wait("heard again", tried)
+    plugin.until("heard again", tried)
 
 
 # --- every packet ---------------------------------------------------------------------------------------------
@@ -178,9 +178,9 @@ def test_bluez_without_passive_scan_is_told_in_one_line() -> None:
 def test_a_thousand_adverts_a_second_are_all_counted(radio: SimulatedRadio) -> None:
     """Row 1, short form (tests/plugins/ble/figures.py has the long one): 2,000 at once, none is lost."""
     with running(config(radio)) as plugin:
-        plugin.wait("scan", lambda: scanning(radio))
+        plugin.until("scan", lambda: scanning(radio))
         radio.call(burst(radio, 2000))
-        plugin.wait("2000 readings", lambda: len(plugin.values("rssi_dbm", "tag")) >= 2000)
+        plugin.until("2000 readings", lambda: len(plugin.values("rssi_dbm", "tag")) >= 2000)
         assert plugin.values("rssi_dbm", "tag") == [-40 - n % 50 for n in range(2000)]
         assert plugin.values("lost_adverts")[-1:] in ([], [0])
 
@@ -193,7 +193,7 @@ def test_b55_bluetoothd_is_restarted(radio: SimulatedRadio, quick: None) -> None
     with running(config(radio)) as plugin:
         heard_again(radio, plugin)
         radio.call(radio.bluez.stop())
-        plugin.wait("stalled", lambda: "stalled" in plugin.values("scanner"))
+        plugin.until("stalled", lambda: "stalled" in plugin.values("scanner"))
         radio.call(radio.bluez.start())
         heard_again(radio, plugin)
     assert any("bluetoothd ended; the scan is restarted" in line for line in plugin.lines.of("warning"))
@@ -206,7 +206,7 @@ def test_b55_the_adapter_hangs(radio: SimulatedRadio, quick: None, cure: str) ->
         heard_again(radio, plugin)
         adapter = radio.bluez.adapters["hci0"]
         adapter.hung = cure
-        plugin.wait("cured", lambda: adapter.hung is None)
+        plugin.until("cured", lambda: adapter.hung is None)
         assert adapter.power_cycles >= (cure == "power")
         heard_again(radio, plugin)
 
@@ -215,8 +215,8 @@ def test_b55_an_adapter_that_stays_silent_is_an_alert(radio: SimulatedRadio, qui
     with running(config(radio, quiet_s=0.3)) as plugin:
         heard_again(radio, plugin)
         radio.bluez.adapters["hci0"].hung = "never"
-        plugin.wait("down", lambda: plugin.values("scanner")[-1:] == ["down"])
-        plugin.wait("alert", lambda: plugin.alerts and plugin.state == "degraded")
+        plugin.until("down", lambda: plugin.values("scanner")[-1:] == ["down"])
+        plugin.until("alert", lambda: plugin.alerts and plugin.state.state == "degraded")
         radio.bluez.adapters["hci0"].hung = None
         heard_again(radio, plugin)
     assert (plugin.alerts["ble-hci0-down"] or "").startswith("E_BLE_DOWN hci0: no advertisement for ")
@@ -226,7 +226,7 @@ def test_b55_an_adapter_that_was_switched_off_is_switched_on(radio: SimulatedRad
     with running(config(radio)) as plugin:
         heard_again(radio, plugin)
         radio.call(lambda: radio.bluez.power("hci0", False))
-        plugin.wait("stalled", lambda: "stalled" in plugin.values("scanner"))
+        plugin.until("stalled", lambda: "stalled" in plugin.values("scanner"))
         heard_again(radio, plugin)
     assert any("hci0: was switched off" in line for line in plugin.lines.of("warning"))
 
@@ -235,7 +235,7 @@ def test_an_adapter_of_others_is_not_switched(radio: SimulatedRadio, quick: None
     with running(config(radio, power_cycle=False)) as plugin:
         heard_again(radio, plugin)
         radio.call(lambda: radio.bluez.power("hci0", False))
-        plugin.wait("alert", lambda: plugin.alerts)
+        plugin.until("alert", lambda: plugin.alerts)
         assert not radio.bluez.adapters["hci0"].powered
     assert "switched off: bluetoothctl power on" in (plugin.alerts["ble-hci0-down"] or "")
 
@@ -249,9 +249,9 @@ def test_b54_unplugged_and_back_under_another_number(quick: None) -> None:
         names = ["hci0", "hci1", "hci2", "hci3"]
         for old, new in pairwise(names):
             radio.call(lambda old=old: radio.bluez.unplug(old))
-            plugin.wait("stalled", lambda: plugin.values("scanner")[-1:] != ["up"])
+            plugin.until("stalled", lambda: plugin.values("scanner")[-1:] != ["up"])
             radio.call(lambda new=new: radio.bluez.plug(new, DONGLE))
-            plugin.wait("scan", lambda new=new: scanning(radio, new))
+            plugin.until("scan", lambda new=new: scanning(radio, new))
             heard_again(radio, plugin, new)
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) <= before + 1
@@ -262,14 +262,14 @@ def test_b41_no_adapter_no_bluetoothd_no_dbus(quick: None, tmp_path: Path) -> No
     """Each is named, with the next step; the plugin goes on and stays stoppable."""
     with simulated_radio(()) as radio:
         with running(config(radio)) as plugin:
-            plugin.wait("alert", lambda: plugin.alerts)
+            plugin.until("alert", lambda: plugin.alerts)
         assert "no adapter hci0, BlueZ has none at all: plug it in" in (plugin.alerts["ble-hci0-down"] or "")
         radio.call(radio.bluez.stop())
         with running(config(radio)) as plugin:
-            plugin.wait("alert", lambda: plugin.alerts)
+            plugin.until("alert", lambda: plugin.alerts)
         assert "bluetoothd does not run: systemctl start bluetooth" in (plugin.alerts["ble-hci0-down"] or "")
     with running(BleConfig(bus=f"unix:path={tmp_path}/nobody")) as plugin:
-        plugin.wait("alert", lambda: plugin.alerts)
+        plugin.until("alert", lambda: plugin.alerts)
     assert "is dbus installed and running?" in (plugin.alerts["ble-hci0-down"] or "")
 
 
@@ -277,7 +277,7 @@ def test_the_bus_daemon_dies_and_comes_back(radio: SimulatedRadio, quick: None) 
     with running(config(radio)) as plugin:
         heard_again(radio, plugin)
         radio.bus.stop()
-        plugin.wait("stalled", lambda: "stalled" in plugin.values("scanner"))
+        plugin.until("stalled", lambda: "stalled" in plugin.values("scanner"))
         radio.call(radio.bluez.stop())
         radio.bus.start()
         radio.call(radio.bluez.start())
@@ -313,15 +313,15 @@ def test_several_adapters_share_one_connection_and_leave_none(radio: SimulatedRa
 def test_two_adapters_two_strengths(quick: None) -> None:
     """Per receiver; one of them falling out does not touch the other."""
     with simulated_radio(("hci0", "hci1")) as radio, running(config(radio, adapters=("hci0", "hci1"))) as plugin:
-        plugin.wait("both scan", lambda: scanning(radio, "hci0") and scanning(radio, "hci1"))
+        plugin.until("both scan", lambda: scanning(radio, "hci0") and scanning(radio, "hci1"))
         send(radio, [-50], "hci0")
         send(radio, [-75], "hci1")
-        plugin.wait("both", lambda: plugin.values("rssi_hci1_dbm", "tag") == [-75])
+        plugin.until("both", lambda: plugin.values("rssi_hci1_dbm", "tag") == [-75])
         assert plugin.values("rssi_dbm", "tag") == [-50]
         radio.call(lambda: radio.bluez.unplug("hci1"))
-        plugin.wait("hci1 down", lambda: "down" in plugin.values("scanner_hci1"))
+        plugin.until("hci1 down", lambda: "down" in plugin.values("scanner_hci1"))
         send(radio, [-52], "hci0")
-        plugin.wait("hci0 hears", lambda: plugin.values("rssi_dbm", "tag") == [-50, -52])
+        plugin.until("hci0 hears", lambda: plugin.values("rssi_dbm", "tag") == [-50, -52])
         assert set(plugin.values("scanner")) == {"up"}
         assert set(plugin.alerts) == {"ble-hci1-down"}
 
@@ -331,14 +331,14 @@ def test_the_list_comes_on_request_alone(radio: SimulatedRadio) -> None:
     from agent.runner.worker import boottime_us
 
     with running(config(radio)) as plugin:
-        plugin.wait("scan", lambda: scanning(radio))
+        plugin.until("scan", lambda: scanning(radio))
         send(radio, [-50])
         send(radio, [-40], address="5A:00:00:00:00:01", local_name="Anna's phone", manufacturer={0x4C: b"\x10\x05"})
-        plugin.wait("both", lambda: plugin.values("unknown_advertisers")[-1:] == [1])
+        plugin.until("both", lambda: plugin.values("unknown_advertisers")[-1:] == [1])
         assert plugin.values("advertiser_list") == []
         plugin.worker.command(Command("1", "ble", "list_advertisers", True, boottime_us() + 10_000_000))
-        (listed,) = plugin.wait("list", lambda: plugin.values("advertiser_list"))
-        assert [node.id for node in plugin.nodes] == ["tag"]
+        (listed,) = plugin.until("list", lambda: plugin.values("advertiser_list"))
+        assert list(plugin.nodes) == ["tag"]
         assert set(plugin.worker.kept) == {"pseudonym_key"}
     stranger, tag = listed["advertisers"]
     assert listed["total"] == 2
@@ -400,7 +400,7 @@ def test_the_simulated_house_is_heard_whole() -> None:
     with Ble.simulate(BleConfig(interval_s=0.2, rssi_interval_s=0.0)) as simulated, running(simulated) as plugin:
         wanted = {"badge-7": "beacons", "badge-8": "beacons", "front-door": "ibeacon", "cellar": "eddystone_uid"}
         for node, name in wanted.items():
-            plugin.wait(f"{node} {name}", lambda node=node, name=name: plugin.values(name, node))
-            plugin.wait(f"{node} strength", lambda node=node: plugin.values("rssi_dbm", node))
-        plugin.wait("strangers", lambda: plugin.values("unknown_advertisers")[-1:] == [12])
-        assert {node.id for node in plugin.nodes} == set(wanted)
+            plugin.until(f"{node} {name}", lambda node=node, name=name: plugin.values(name, node))
+            plugin.until(f"{node} strength", lambda node=node: plugin.values("rssi_dbm", node))
+        plugin.until("strangers", lambda: plugin.values("unknown_advertisers")[-1:] == [12])
+        assert set(plugin.nodes) == set(wanted)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agent.api import Reading
-from agent.runner.io import RunnerIo
-from agent.runner.logs import CappedLog
-from agent.runner.worker import Worker, Yield
-from agent.testing import Lines
+from agent.testing import AtWork, at_work
 from plugins.camera.config import CameraConfig
 from plugins.camera.plugin import Camera
 
 WIDTH, HEIGHT, FPS = 160, 90, 4.0
-PATIENCE_S = 60.0
+PATIENCE_S = 25.0
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: apt install ffmpeg")
 
 Array = np.ndarray[Any, Any]
@@ -50,50 +46,10 @@ class Yard:
         return bytes(np.clip(seen, 0, 255).astype(np.uint8).tobytes())
 
 
-class Running:
-    """The plugin on the runner's worker thread, and what it has yielded so far."""
-
-    def __init__(self, config: CameraConfig, wall_offset_us: Callable[[], int | None] = lambda: 0) -> None:
-        self.lines = Lines()
-        log = CappedLog(self.lines)
-        self.worker = Worker("yard", lambda: Camera(config), Camera(config), 10.0, lambda: None, log)
-        self.worker.io = RunnerIo(self.worker, log, wall_offset_us, Path("/nonexistent"))
-        self.readings: list[Reading] = []
-        self.items: list[object] = []
-
-    def collect(self) -> None:
-        while self.worker.items:
-            item = self.worker.items.popleft()
-            self.items.append(item)
-            if isinstance(item, Yield) and isinstance(item.what, Reading):
-                self.readings.append(item.what)
-
-    def wait(self, wanted: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not wanted():
-            assert time.monotonic() < deadline, (self.readings[-8:], self.lines.lines)
-            time.sleep(0.02)
-            self.collect()
-
-    def values(self, name: str) -> list[Any]:
-        return [reading.value for reading in self.readings if reading.property == name]
-
-    def value(self, name: str) -> Any:
-        return next(iter(reversed(self.values(name))), None)
-
-
-@contextlib.contextmanager
-def running(config: CameraConfig, wall_offset_us: Callable[[], int | None] = lambda: 0) -> Iterator[Running]:
+def running(config: CameraConfig, wall_offset_us: Callable[[], int | None] = lambda: 0
+            ) -> AbstractContextManager[AtWork]:
     """``wall_offset_us``: wall time less boot time."""
-    plugin = Running(config, wall_offset_us)
-    plugin.worker.start()
-    try:
-        yield plugin
-    finally:
-        plugin.worker.stop()
-        plugin.worker.join(20)
-        plugin.collect()
-        assert not plugin.worker.is_alive()
+    return at_work(Camera, config, instance="yard", wall_offset_us=wall_offset_us)
 
 
 def children_of(pid: int) -> list[int]:

@@ -13,13 +13,12 @@ import msgspec
 import pytest
 
 from agent.api import RetryLater
-from agent.testing import io_over
+from agent.testing import AtWork, at_work, io_over
 from plugins.internet.config import InternetConfig, Target
 from plugins.internet.outages import Outages
 from plugins.internet.plugin import Internet
 from plugins.internet.prober import Prober
 from plugins.internet.simulate import Loopback, Place, black_hole
-from tests.plugins.on_worker import OnWorker, on_worker
 
 
 class Town:
@@ -48,54 +47,54 @@ def town() -> Iterator[Town]:
     made.net.close()
 
 
-def reached(plugin: OnWorker, state: bool, fault: str) -> None:
+def reached(plugin: AtWork, state: bool, fault: str) -> None:
     plugin.until(f"internet_reached {state}, fault {fault}",
-                 lambda: plugin.last("internet_reached") is state and plugin.last("fault") == fault)
+                 lambda: plugin.value("internet_reached") is state and plugin.value("fault") == fault)
 
 
 def test_B41_the_providers_line_goes_and_comes_back_and_the_router_is_not_blamed(town: Town) -> None:
-    with on_worker(Internet, town.config()) as plugin:
+    with at_work(Internet, town.config()) as plugin:
         reached(plugin, True, "none")
         assert set(plugin.nodes) == {"page", "port", "name"}
-        assert plugin.last("answer", "page") == "status 204" and plugin.last("answer", "name") == "192.0.2.80"
+        assert plugin.value("answer", "page") == "status 204" and plugin.value("answer", "name") == "192.0.2.80"
         assert all(ms > 0 for ms in plugin.values("latency_ms", "port"))
         town.net.refuse(*town.provider)
         reached(plugin, False, "line")
-        assert plugin.last("gateway_reached") is True
-        assert "the router 127.0.0.1 answers" in (plugin.alerts["internet"] or "")
-        assert plugin.last("answer", "port") == "refused" and plugin.last("loss_pct", "port") > 0
+        assert plugin.value("gateway_reached") is True
+        assert "the router 127.0.0.1 answers" in (plugin.alerts["x"] or "")
+        assert plugin.value("answer", "port") == "refused" and plugin.value("loss_pct", "port") > 0
         town.net.accept(*town.provider)
         reached(plugin, True, "none")
         plugin.until("the outage is told", lambda: plugin.values("outage_s"))
     assert plugin.values("internet_event") == ["lost", "returned"]
-    assert len(plugin.values("outage_s")) == 1 and plugin.alerts["internet"] is None
+    assert len(plugin.values("outage_s")) == 1 and plugin.alerts["x"] is None
     assert plugin.lines.of("error") == []
 
 
 def test_a_router_that_is_gone_too_is_named(town: Town) -> None:
     listener, waiting, port = black_hole()
     try:
-        with on_worker(Internet, town.config(gateway=f"127.0.0.1:{port}", timeout_s=0.2)) as plugin:
+        with at_work(Internet, town.config(gateway=f"127.0.0.1:{port}", timeout_s=0.2)) as plugin:
             reached(plugin, True, "none")
-            assert plugin.last("gateway_reached") is True, "what lies behind it was reached"
+            assert plugin.value("gateway_reached") is True, "what lies behind it was reached"
             town.net.refuse(*town.provider)
             reached(plugin, False, "gateway")
-            assert plugin.last("gateway_reached") is False
-            assert "the router 127.0.0.1 does not answer" in (plugin.alerts["internet"] or "")
+            assert plugin.value("gateway_reached") is False
+            assert "the router 127.0.0.1 does not answer" in (plugin.alerts["x"] or "")
     finally:
         for sock in (listener, *waiting):
             sock.close()
 
 
 def test_B43_a_portal_that_answers_everything_is_no_internet(town: Town) -> None:
-    with on_worker(Internet, town.config()) as plugin:
+    with at_work(Internet, town.config()) as plugin:
         reached(plugin, True, "none")
         for place in (town.page, town.name, town.port):
             place.mode = "portal"
         reached(plugin, False, "captive_portal")
-        assert plugin.last("captive_portal") is True
-        assert plugin.last("reached", "port") is True, "a portal takes connections for everybody"
-        assert plugin.last("answer", "page") == "status 302 to http://portal.example/login, expected 204"
+        assert plugin.value("captive_portal") is True
+        assert plugin.value("reached", "port") is True, "a portal takes connections for everybody"
+        assert plugin.value("answer", "page") == "status 302 to http://portal.example/login, expected 204"
         for place in (town.page, town.name, town.port):
             place.mode = "up"
         reached(plugin, True, "none")
@@ -105,39 +104,39 @@ def test_a_page_with_the_right_status_and_the_wrong_text_is_a_portals(town: Town
     town.page.status, town.page.body = 200, b"success\n"
     target = Target(kind="http", address=f"http://127.0.0.1:{town.page.port}/", expect_status=200,
                     expect_body="success")
-    with on_worker(Internet, town.config(targets={"page": target})) as plugin:
+    with at_work(Internet, town.config(targets={"page": target})) as plugin:
         reached(plugin, True, "none")
         town.page.body = b"<html>buy an hour</html>"
         reached(plugin, False, "captive_portal")
-        assert plugin.last("answer", "page") == "another page, expected 200 with 'success'"
+        assert plugin.value("answer", "page") == "another page, expected 200 with 'success'"
 
 
 def test_a_liar_of_a_name_server_is_found_where_the_right_address_is_known(town: Town) -> None:
     target = Target(kind="dns", address=f"127.0.0.1:{town.name.port}", expect_address="192.0.2.80")
-    with on_worker(Internet, town.config(targets={"name": target})) as plugin:
+    with at_work(Internet, town.config(targets={"name": target})) as plugin:
         reached(plugin, True, "none")
         town.name.mode = "portal"
         reached(plugin, False, "captive_portal")
-        assert plugin.last("answer", "name") == "10.0.0.1, expected 192.0.2.80"
+        assert plugin.value("answer", "name") == "10.0.0.1, expected 192.0.2.80"
 
 
 def test_B57_servers_that_take_all_and_say_nothing_end_at_the_deadline(town: Town) -> None:
     for place in town.provider:
         place.mode = "mute"
-    with on_worker(Internet, town.config(timeout_s=0.2)) as plugin:
+    with at_work(Internet, town.config(timeout_s=0.2)) as plugin:
         plugin.until("two rounds", lambda: len(plugin.values("reached", "page")) >= 2)
         assert plugin.values("answer", "page")[0] == plugin.values("answer", "name")[0] == "timeout"
-        assert plugin.last("answer", "port") == "connected"
+        assert plugin.value("answer", "port") == "connected"
 
 
 def test_names_that_are_not_resolved_are_a_fault_of_their_own(town: Town) -> None:
     page = Target(kind="http", address=f"http://connectivity.example:{town.page.port}/")
     config = town.config(targets={"page": page, "port": town.config().targets["port"]}, timeout_s=1.0)
     town.net.refuse(town.resolver)
-    with on_worker(Internet, config) as plugin:
+    with at_work(Internet, config) as plugin:
         reached(plugin, True, "dns")
-        assert "names are not resolved" in (plugin.alerts["internet"] or "")
-        assert plugin.last("answer", "page") == "timeout"
+        assert "names are not resolved" in (plugin.alerts["x"] or "")
+        assert plugin.value("answer", "page") == "timeout"
 
 
 def test_a_name_is_resolved_by_a_question_of_our_own(town: Town, tmp_path: Path) -> None:
@@ -295,7 +294,7 @@ def test_the_forged_and_the_late_datagram_is_passed_over(town: Town, tmp_path: P
 def test_stopped_in_the_middle_of_a_round_it_ends_at_once(town: Town) -> None:
     for place in town.provider:
         place.mode = "mute"
-    with on_worker(Internet, town.config(timeout_s=20.0, gateway="none")) as plugin:
+    with at_work(Internet, town.config(timeout_s=20.0, gateway="none")) as plugin:
         plugin.until("asked", lambda: town.page.asked or town.name.asked)
         plugin.worker.stop()
         plugin.worker.join(2)
@@ -346,5 +345,5 @@ def test_a_capture_tells_its_targets_itself_and_a_device_needs_them_named() -> N
         found = [(item.node, item.value) for item in Internet(InternetConfig()).run(io)
                  if getattr(item, "property", "") == "reached"]
     assert found == [("page", True), ("port", False), ("page", False)]
-    with on_worker(Internet, InternetConfig()) as plugin:
+    with at_work(Internet, InternetConfig()) as plugin:
         plugin.until("refused", lambda: "targets: at least one is needed" in str(plugin.worker.refused))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.api import Reading, RetryLater
-from agent.testing import FakePty, Lines, io_over
+from agent.testing import FakePty, Lines, at_work, io_over
 from firmware_bridges.printed_lines import Splitter
 from plugins.light import iio
 from plugins.light.judge import Dark, Frozen
@@ -24,7 +24,6 @@ from plugins.light.lines import parse
 from plugins.light.plugin import Light, LightConfig
 from plugins.light.simulate import SCALE, write_sensor
 from tests.plugins.light.figures import damaged, false_alarms, found_after_s
-from tests.plugins.on_worker import on_worker
 
 FAST = 0.05
 
@@ -61,32 +60,32 @@ def test_B41_no_sensor_is_said_with_what_there_is_instead(tmp_path: Path) -> Non
 def test_B54_a_sensor_that_comes_back_under_another_number_is_found_again(tmp_path: Path) -> None:
     write_sensor(tmp_path, 60)
     config = LightConfig(sensor="bh1750", interval_s=FAST, root=str(tmp_path))
-    with on_worker(Light, config) as plugin:
-        plugin.until("a value", lambda: plugin.last("illuminance_lx") == pytest.approx(50, abs=0.1))
+    with at_work(Light, config) as plugin:
+        plugin.until("a value", lambda: plugin.value("illuminance_lx") == pytest.approx(50, abs=0.1))
         shutil.rmtree(tmp_path / "sys/bus/iio/devices/iio:device0")
         plugin.until("told", lambda: "no light sensor" in plugin.state.reason)
         write_sensor(tmp_path, 240, number=3)
-        plugin.until("back", lambda: plugin.last("illuminance_lx") == pytest.approx(200, abs=0.1))
-        assert plugin.last("dark") is False
+        plugin.until("back", lambda: plugin.value("illuminance_lx") == pytest.approx(200, abs=0.1))
+        assert plugin.value("dark") is False
 
 
 def test_B43_a_sensor_that_answers_no_number_gives_no_value_and_a_counter(tmp_path: Path) -> None:
     write_sensor(tmp_path, 60)
     raw = tmp_path / "sys/bus/iio/devices/iio:device0/in_illuminance_raw"
-    with on_worker(Light, LightConfig(interval_s=FAST, root=str(tmp_path))) as plugin:
-        plugin.until("a value", lambda: plugin.last("illuminance_lx"))
+    with at_work(Light, LightConfig(interval_s=FAST, root=str(tmp_path))) as plugin:
+        plugin.until("a value", lambda: plugin.value("illuminance_lx"))
         raw.write_text("nan\n")
-        plugin.until("counted", lambda: (plugin.last("bad_reads") or 0) >= 3)
-        assert plugin.last("illuminance_lx") is None
-        assert [r.quality for r in plugin.readings if r.value is None] == ["sensor_error"] * plugin.last("bad_reads")
+        plugin.until("counted", lambda: (plugin.value("bad_reads") or 0) >= 3)
+        assert plugin.value("illuminance_lx") is None
+        assert [r.quality for r in plugin.readings if r.value is None] == ["sensor_error"] * plugin.value("bad_reads")
         raw.unlink()
         raw.mkdir()  # read() fails as with a sensor that does not answer on the bus
         plugin.until("said", lambda: any("check the sensor's wires" in line for line in plugin.lines.of("warning")))
         raw.rmdir()
         raw.write_text("-3\n")
-        plugin.until("negative", lambda: plugin.last("illuminance_lx") == pytest.approx(-2.5, abs=0.01))
+        plugin.until("negative", lambda: plugin.value("illuminance_lx") == pytest.approx(-2.5, abs=0.01))
         raw.write_text("240\n")
-        plugin.until("well", lambda: plugin.last("illuminance_lx") == pytest.approx(200, abs=0.1))
+        plugin.until("well", lambda: plugin.value("illuminance_lx") == pytest.approx(200, abs=0.1))
         assert set(plugin.values("dark")) == {False}, "no wrong value decided anything"
         assert len(plugin.refused) == 1 and "-2.5 is outside" in plugin.refused.pop()
 
@@ -228,10 +227,10 @@ def test_B54_a_board_that_is_pulled_and_put_back_speaks_again(tmp_path: Path) ->
     device = FakePty(tmp_path)
     config = LightConfig(port=device.port, interval_s=FAST, hold_s=0)
     with device, speaking(device, endless(b"Lit 23%\r\n", b"\xff\x00noise\r\n", b"Tmp 20.5C\r\n")), \
-            on_worker(Light, config) as plugin:
-        plugin.until("a value", lambda: plugin.last("luminosity_pct") == 23.0)
-        plugin.until("counted", lambda: plugin.last("bad_lines"))
-        assert plugin.last("dark") is False, "23 lies between 20 and 25: nearer to light"
+            at_work(Light, config) as plugin:
+        plugin.until("a value", lambda: plugin.value("luminosity_pct") == 23.0)
+        plugin.until("counted", lambda: plugin.value("bad_lines"))
+        assert plugin.value("dark") is False, "23 lies between 20 and 25: nearer to light"
         device.unplug()
         plugin.until("told", lambda: plugin.state.state == "failed")
         seen = len(plugin.collect())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 
 import msgspec
@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 
 from agent.api import Reading, RetryLater
 from agent.simpins import SimPins
-from agent.testing import Lines, io_over
+from agent.testing import AtWork, Lines, at_work, io_over
 from plugins.mains import nut
 from plugins.mains.config import MainsConfig, address
 from plugins.mains.plugin import Mains
 from plugins.mains.presence import US, Change, Presence
 from plugins.mains.simulate import Ups, Upsd, serving
-from tests.plugins.on_worker import OnWorker, on_worker
 
 FAST = MainsConfig(interval_s=0.05, returned_after_s=0.1)
 
@@ -88,33 +87,47 @@ def test_any_edges_give_losses_and_returns_in_turn(gaps: list[tuple[int, bool]],
 def test_the_mains_goes_and_returns_on_a_pin() -> None:
     with SimPins("mains", level=1) as pins:
         config = MainsConfig(line=pins.line("mains"), lost_after_s=0.1, returned_after_s=0.1, resume_after_s=0)
-        with on_worker(Mains, config) as plugin:
-            plugin.until("present", lambda: plugin.last("mains_present") is True)
+        with at_work(Mains, config) as plugin:
+            plugin.until("present", lambda: plugin.value("mains_present") is True)
             pins.set("mains", 0)
-            plugin.until("lost", lambda: plugin.last("mains_event") == "lost")
-            assert plugin.last("mains_present") is False and plugin.last("restarts_held") is True
-            assert plugin.alerts["mains"] == "mains lost"
+            plugin.until("lost", lambda: plugin.value("mains_event") == "lost")
+            assert plugin.value("mains_present") is False
+            plugin.until("held", lambda: plugin.value("restarts_held") is True)
+            assert plugin.alerts["x"] == "mains lost", "named as the instance: a second input has its own"
             pins.set("mains", 1)
-            plugin.until("returned", lambda: plugin.last("mains_event") == "returned")
-            plugin.until("released", lambda: plugin.last("restarts_held") is False)
-            assert plugin.alerts["mains"] is None and plugin.values("mains_event") == ["lost", "returned"]
+            plugin.until("returned", lambda: plugin.value("mains_event") == "returned")
+            plugin.until("released", lambda: plugin.value("restarts_held") is False)
+            assert plugin.alerts["x"] is None and plugin.values("mains_event") == ["lost", "returned"]
     [seconds] = plugin.values("outage_s")
     stamps = [item.t_us for item in plugin.readings if item.property == "mains_present" and item.t_us is not None]
     assert seconds == pytest.approx((stamps[-1] - stamps[-2]) / US, abs=0.06)
 
 
+@pytest.mark.parametrize("edge_s", [t_s / 10 for t_s in range(1180, 1220)])
+def test_the_newest_stamp_says_what_is_so_also_where_a_return_is_dated_back_behind_a_repetition(edge_s: float) -> None:
+    """The state is told again every minute, also in the two seconds in which a return does not count yet."""
+    newest: tuple[int, object] = (-1, None)
+    wire = f"< 0.0 GPIO22 1\n< 60.0 GPIO22 0\n< {edge_s} GPIO22 1\n< {edge_s + 20} GPIO22 1\n".encode()
+    with io_over(wire) as io, suppress(RetryLater):
+        for item in Mains(MainsConfig(line="GPIO22")).run(io):
+            if isinstance(item, Reading) and item.property == "mains_present":
+                t_us = io.clock.boottime_us() if item.t_us is None else item.t_us
+                newest = (t_us, item.value) if t_us >= newest[0] else newest
+    assert newest[1] is True
+
+
 def test_B54_a_pin_that_goes_away_keeps_the_outage_that_was_running() -> None:
     with SimPins("mains", level=1) as pins:
         config = MainsConfig(line=pins.line("mains"), lost_after_s=0.05, returned_after_s=0.05)
-        with on_worker(Mains, config) as plugin:
-            plugin.until("present", lambda: plugin.last("mains_present") is True)
+        with at_work(Mains, config) as plugin:
+            plugin.until("present", lambda: plugin.value("mains_present") is True)
             pins.set("mains", 0)
-            plugin.until("lost", lambda: plugin.last("mains_event") == "lost")
+            plugin.until("lost", lambda: plugin.value("mains_event") == "lost")
             pins.unplug()
             plugin.until("told", lambda: "E_GPIO" in plugin.state.reason)
             pins.set("mains", 1)
             pins.plug()
-            plugin.until("returned", lambda: plugin.last("mains_event") == "returned")
+            plugin.until("returned", lambda: plugin.value("mains_event") == "returned")
     assert plugin.values("mains_event") == ["lost", "returned"] and len(plugin.values("outage_s")) == 1
 
 
@@ -171,54 +184,54 @@ def test_B43_what_is_no_level_of_the_line_decides_nothing() -> None:
 
 
 @contextmanager
-def house(**more: object) -> Iterator[tuple[Ups, Upsd, OnWorker]]:
+def house(**more: object) -> Iterator[tuple[Ups, Upsd, AtWork]]:
     ups = Ups()
     with serving(Upsd({"attic": ups})) as server, \
-            on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, **more)) as plugin:
+            at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where, **more)) as plugin:
         yield ups, server, plugin
 
 
 def test_a_power_cut_as_a_ups_tells_it() -> None:
     with house(resume_after_s=0) as (ups, _, plugin):
-        plugin.until("present", lambda: plugin.last("mains_present") is True)
-        assert plugin.last("ups_status") == "OL" and plugin.last("battery_charge_pct") == 100
-        assert 220 < plugin.last("input_voltage_v") < 240 and plugin.last("battery_low") is False
+        plugin.until("present", lambda: plugin.value("mains_present") is True)
+        assert plugin.value("ups_status") == "OL" and plugin.value("battery_charge_pct") == 100
+        assert 220 < plugin.value("input_voltage_v") < 240 and plugin.value("battery_low") is False
         ups.mains, ups.charge_pct = False, 55
-        plugin.until("lost", lambda: plugin.last("mains_present") is False)
-        plugin.until("battery", lambda: plugin.last("battery_charge_pct") == 55)
-        plugin.until("the event, once what was kept could be back", lambda: plugin.last("mains_event") == "lost")
+        plugin.until("lost", lambda: plugin.value("mains_present") is False)
+        plugin.until("battery", lambda: plugin.value("battery_charge_pct") == 55)
+        plugin.until("the event, once what was kept could be back", lambda: plugin.value("mains_event") == "lost")
         ups.charge_pct = 15
-        plugin.until("low", lambda: plugin.last("battery_low") is True)
-        plugin.until("the alert", lambda: plugin.alerts["mains"] == "mains lost, the battery is low")
-        assert plugin.last("battery_runtime_s") == 225
+        plugin.until("low", lambda: plugin.value("battery_low") is True)
+        plugin.until("the alert", lambda: plugin.alerts["x"] == "mains lost, the battery is low")
+        assert plugin.value("battery_runtime_s") == 225
         ups.mains = True
-        plugin.until("returned", lambda: plugin.last("mains_event") == "returned")
-        assert len(plugin.values("outage_s")) == 1 and plugin.alerts["mains"] is None
+        plugin.until("returned", lambda: plugin.value("mains_event") == "returned")
+        assert len(plugin.values("outage_s")) == 1 and plugin.alerts["x"] is None
     assert plugin.lines.of("warning", "error") == []
 
 
 def test_B41_a_upsd_that_stops_is_told_and_found_again() -> None:
     ups, running = Ups(), ExitStack()
     server = running.enter_context(serving(Upsd({"attic": ups})))
-    with running, on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
-        plugin.until("present", lambda: plugin.last("mains_present") is True)
+    with running, at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
+        plugin.until("present", lambda: plugin.value("mains_present") is True)
         running.close()
         plugin.until("told", lambda: plugin.state.state == "failed")
         with serving(Upsd({"attic": ups}, port=server.server_address[1])):
             ups.mains = False
-            plugin.until("lost meanwhile", lambda: plugin.last("mains_present") is False)
+            plugin.until("lost meanwhile", lambda: plugin.value("mains_present") is False)
     assert any("it closed the connection" in line for line in plugin.lines.of("warning"))
 
 
 def test_B42_a_ups_that_its_driver_has_lost_leaves_the_mains_unknown() -> None:
     with house() as (ups, _, plugin):
-        plugin.until("present", lambda: plugin.last("mains_present") is True)
+        plugin.until("present", lambda: plugin.value("mains_present") is True)
         ups.silent = True
-        plugin.until("unknown", lambda: plugin.last("mains_present") is None)
+        plugin.until("unknown", lambda: plugin.value("mains_present") is None)
         assert plugin.state.state == "degraded" and "DATA-STALE: its driver hears nothing" in plugin.state.reason
         assert [item.quality for item in plugin.readings if item.value is None] == ["sensor_error"], "told once"
         ups.silent = False
-        plugin.until("back", lambda: plugin.last("mains_present") is True and plugin.state.state == "ok")
+        plugin.until("back", lambda: plugin.value("mains_present") is True and plugin.state.state == "ok")
     assert plugin.values("mains_event") == []
 
 
@@ -226,7 +239,7 @@ def test_B57_a_upsd_that_takes_the_connection_and_says_nothing_does_not_hold_the
     ups = Ups()
     with serving(Upsd({"attic": ups})) as server:
         server.dumb = True
-        with on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
+        with at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where)) as plugin:
             plugin.until("connected", lambda: server.connections)
             plugin.worker.stop()
             plugin.worker.join(2)
@@ -242,7 +255,7 @@ def test_B57_no_answer_within_five_seconds_is_told() -> None:
 def test_nobody_listens_and_an_address_that_leads_nowhere() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with on_worker(Mains, MainsConfig(upsd=f"127.0.0.1:{closed.getsockname()[1]}")) as plugin:
+        with at_work(Mains, MainsConfig(upsd=f"127.0.0.1:{closed.getsockname()[1]}")) as plugin:
             plugin.until("told", lambda: "nobody listens there: systemctl status nut-server" in plugin.state.reason)
 
 
@@ -253,7 +266,7 @@ def test_nobody_listens_and_an_address_that_leads_nowhere() -> None:
 ])
 def test_which_ups(upses: dict[str, Ups], config: dict[str, str], said: str) -> None:
     with serving(Upsd(upses)) as server, \
-            on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, **config)) as plugin:
+            at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where, **config)) as plugin:
         plugin.until("told", lambda: said in plugin.state.reason)
 
 
@@ -261,8 +274,8 @@ def test_a_password_is_sent_and_never_told() -> None:
     with serving(Upsd({"attic": Ups()}, password="s3cret")) as server:
         for password, said in (("s3cret", ""), ("wrong0", "INVALID-PASSWORD: wrong password")):
             config = msgspec.structs.replace(FAST, upsd=server.where, username="monitor", password=password)
-            with on_worker(Mains, config) as plugin:
-                plugin.until("answer", lambda p=plugin, s=said: s in p.state.reason if s else p.last("mains_present"))
+            with at_work(Mains, config) as plugin:
+                plugin.until("answer", lambda p=plugin, s=said: s in p.state.reason if s else p.value("mains_present"))
                 assert password not in str(plugin.lines.lines) + plugin.state.reason
 
 
@@ -278,11 +291,11 @@ def test_B53_damaged_lists_are_left_out_whole() -> None:
             return answer[:place] + bytes((chance.randrange(128, 256),)) + answer[place + 1 :]
 
         server.spoil = spoil
-        with on_worker(Mains, msgspec.structs.replace(FAST, upsd=server.where, ups="attic")) as plugin:
-            plugin.until("lists of both kinds", lambda: plugin.last("mains_present")
+        with at_work(Mains, msgspec.structs.replace(FAST, upsd=server.where, ups="attic")) as plugin:
+            plugin.until("lists of both kinds", lambda: plugin.value("mains_present")
                          and "list is left out" in str(plugin.lines.of("warning")))
             true.mains = False
-            plugin.until("lost", lambda: plugin.last("mains_present") is False)
+            plugin.until("lost", lambda: plugin.value("mains_present") is False)
         assert set(plugin.values("ups_status")) <= {"OL", "OB DISCHRG"}
 
 
@@ -340,3 +353,11 @@ def test_where_upsd_is(text: str, wanted: tuple[str, int] | None) -> None:
             address(text)
     else:
         assert address(text) == wanted
+
+
+def test_a_long_dump_of_upsc_is_read_once() -> None:
+    """A hundred thousand variables in one dump, then another dump: time grows with the file and not with its square."""
+    dump = "".join(f"battery.v{number}: 1\n" for number in range(100_000))
+    made = nut.from_upsc(f"{dump}battery.v0: 2\n".encode()).decode()
+    assert made.count("BEGIN LIST VAR ups\n") == made.count("END LIST VAR ups\n") == 2
+    assert made.endswith('BEGIN LIST VAR ups\nVAR ups battery.v0 "2"\nEND LIST VAR ups\n')

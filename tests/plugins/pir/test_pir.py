@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 
 from agent.api import Node, Reading
 from agent.simpins import SimPins
-from agent.testing import FakePty, Lines, io_over
+from agent.testing import FakePty, Lines, at_work, io_over
 from firmware_bridges.printed_lines import Splitter
 from plugins.pir.config import PirConfig
 from plugins.pir.lines import Said, parse
 from plugins.pir.motion import US, Change, Detector
 from plugins.pir.plugin import Pir
-from tests.plugins.on_worker import on_worker
 
 FAST = PirConfig(hold_s=0.2, debounce_s=0.02, interval_s=0.1)
 
@@ -52,6 +51,21 @@ def played(detector: Detector, *edges: tuple[float, int], until: float) -> list[
 def test_motion_begins_at_its_edge_and_ends_a_hold_after_the_last() -> None:
     found = played(Detector(0.05, 30, 1800), (1, 1), (4, 0), (20, 1), (23, 0), until=100)
     assert found == [Change(us(1), True), Change(us(53), False)]
+
+
+@pytest.mark.parametrize("edge_s", [t_s / 100 for t_s in range(5990, 6003)])
+def test_the_newest_stamp_says_motion_also_where_the_state_was_told_again_while_the_edge_did_not_count_yet(
+        edge_s: float) -> None:
+    """Another detector's edge wakes the plugin meanwhile."""
+    newest: tuple[int, object] = (-1, None)
+    wire = (f"< 0.0 GPIO17 0\n< 0.0 GPIO27 0\n< {edge_s} GPIO17 1\n< {edge_s + 0.03:.2f} GPIO27 1\n"
+            f"< {edge_s + 20} GPIO17 1\n")
+    with io_over(wire.encode()) as io:
+        for item in Pir(PirConfig(sensors={"hall": "GPIO17", "stairs": "GPIO27"})).run(io):
+            if isinstance(item, Reading) and (item.node, item.property) == ("hall", "motion"):
+                t_us = io.clock.boottime_us() if item.t_us is None else item.t_us
+                newest = (t_us, item.value) if t_us >= newest[0] else newest
+    assert newest[1] is True
 
 
 def test_a_glitch_is_no_motion_and_a_bounce_no_second_one() -> None:
@@ -152,17 +166,18 @@ def test_B43_a_loose_wire_is_told_and_is_no_motion() -> None:
 def test_two_detectors_on_pins_each_with_the_stamp_of_its_edge() -> None:
     with SimPins("hall", "stairs") as pins:
         config = msgspec.structs.replace(FAST, sensors={name: pins.line(name) for name in ("hall", "stairs")})
-        with on_worker(Pir, config) as plugin:
-            plugin.until("rest", lambda: plugin.last("motion") is False)
+        with at_work(Pir, config) as plugin:
+            plugin.until("rest", lambda: plugin.value("motion") is False)
             pins.set("hall", 1)
-            plugin.until("motion", lambda: plugin.last("motion", "hall") is True)
-            assert plugin.last("motion") is True and plugin.last("motion", "stairs") is False
+            plugin.until("motion", lambda: plugin.value("motion", "hall") is True)
+            plugin.until("motion in the house", lambda: plugin.value("motion") is True)
+            assert plugin.value("motion", "stairs") is False
             pins.set("hall", 0)
-            plugin.until("rest again", lambda: plugin.last("motion_event", "hall") == "cleared")
-            plugin.until("rest in the house", lambda: plugin.last("motion") is False)
+            plugin.until("rest again", lambda: plugin.value("motion_event", "hall") == "cleared")
+            plugin.until("rest in the house", lambda: plugin.value("motion") is False)
             for level in (1, 0, 1, 0):
                 pins.set("stairs", level)
-            plugin.until("glitches", lambda: plugin.last("glitches", "stairs") == 2)
+            plugin.until("glitches", lambda: plugin.value("glitches", "stairs") == 2)
         assert plugin.values("motion_event", "hall") == ["detected", "cleared"]
         assert plugin.values("motion_event", "stairs") == []
     assert set(plugin.nodes) == {"hall", "stairs"} and plugin.lines.of("warning", "error") == []
@@ -173,24 +188,24 @@ def test_two_detectors_on_pins_each_with_the_stamp_of_its_edge() -> None:
 def test_B54_a_pin_that_goes_away_is_told_and_found_again() -> None:
     pins = SimPins("hall")
     config = msgspec.structs.replace(FAST, sensors={"hall": pins.line("hall")})
-    with pins, on_worker(Pir, config) as plugin:
-        plugin.until("rest", lambda: plugin.last("motion", "hall") is False)
+    with pins, at_work(Pir, config) as plugin:
+        plugin.until("rest", lambda: plugin.value("motion", "hall") is False)
         before = len(os.listdir("/proc/self/fd"))
         pins.unplug()
         plugin.until("told", lambda: "E_GPIO" in plugin.state.reason)
         pins.set("hall", 1)
         pins.plug()
-        plugin.until("its level at the new start", lambda: plugin.last("motion", "hall") is True)
+        plugin.until("its level at the new start", lambda: plugin.value("motion", "hall") is True)
         assert len(os.listdir("/proc/self/fd")) <= before + 1, "file descriptors leak"
 
 
 def test_an_active_low_pin_is_read_the_right_way_round() -> None:
     with SimPins("hall", level=1) as pins:
         config = msgspec.structs.replace(FAST, sensors={"hall": pins.line("hall")}, pull="up", active_low=True)
-        with on_worker(Pir, config) as plugin:
-            plugin.until("rest", lambda: plugin.last("motion", "hall") is False)
+        with at_work(Pir, config) as plugin:
+            plugin.until("rest", lambda: plugin.value("motion", "hall") is False)
             pins.set("hall", 0)
-            plugin.until("motion", lambda: plugin.last("motion", "hall") is True)
+            plugin.until("motion", lambda: plugin.value("motion", "hall") is True)
 
 
 # --- a board on a serial line -----------------------------------------------------------------------------------------
@@ -243,19 +258,19 @@ def test_B53_a_capture_of_anything_is_read_to_its_end(data: bytes) -> None:
 def test_the_seeds_board_and_B54_its_plug_pulled(tmp_path: Path) -> None:
     device = FakePty(tmp_path)
     config = msgspec.structs.replace(FAST, sensors={"entry": "PIR1", "screen": "PIR2"}, port=device.port)
-    with device, on_worker(Pir, config) as plugin:
+    with device, at_work(Pir, config) as plugin:
         said = saying(device, b"PIR2\r\n")
-        plugin.until("motion", lambda: plugin.last("motion", "screen") is True)
+        plugin.until("motion", lambda: plugin.value("motion", "screen") is True)
         said()
-        plugin.until("rest", lambda: plugin.last("motion_event", "screen") == "cleared")
-        assert plugin.last("motion", "entry") is False and plugin.values("motion_event", "entry") == []
+        plugin.until("rest", lambda: plugin.value("motion_event", "screen") == "cleared")
+        assert plugin.value("motion", "entry") is False and plugin.values("motion_event", "entry") == []
         device.write(b"\xfe\xfe\xfe\r\nLit 23%\r\n")
-        plugin.until("counted", lambda: plugin.last("bad_lines") == 1)
+        plugin.until("counted", lambda: plugin.value("bad_lines") == 1)
         device.unplug()
         plugin.until("told", lambda: "E_SERIAL" in plugin.state.reason)
         device.plug()
         said = saying(device, b"PIR1\r\n")
-        plugin.until("again", lambda: plugin.last("motion", "entry") is True)
+        plugin.until("again", lambda: plugin.value("motion", "entry") is True)
         said()
 
 

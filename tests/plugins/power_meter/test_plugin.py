@@ -6,8 +6,8 @@ import contextlib
 import os
 import random
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.api import Node, Reading, RetryLater
-from agent.runner.io import RunnerIo
-from agent.runner.logs import CappedLog
-from agent.runner.worker import Worker, Yield
-from agent.testing import FakePty, Lines, io_over
+from agent.api import Reading, RetryLater
+from agent.testing import AtWork, FakePty, Lines, at_work, io_over
 from plugins.power_meter import pzem, sim_wire
 from plugins.power_meter.detect import CANDIDATES, Detector
 from plugins.power_meter.link import LinkWatch
@@ -31,47 +28,8 @@ from tests.plugins.power_meter.damage import START_S, telegrams, with_parity
 PATIENCE_S = 20.0
 
 
-class Running:
-    """The plugin on the runner's worker thread, and what it has yielded so far."""
-
-    def __init__(self, config: PowerMeterConfig) -> None:
-        self.lines = Lines()
-        log = CappedLog(self.lines)
-        self.worker = Worker("meter", lambda: PowerMeter(config), PowerMeter(config), 10.0, lambda: None, log)
-        self.worker.io = RunnerIo(self.worker, log, lambda: None, Path("/nonexistent"))
-        self.readings: list[Reading] = []
-        self.nodes: list[Node] = []
-
-    def collect(self) -> list[Reading]:
-        while self.worker.items:
-            item = self.worker.items.popleft()
-            if isinstance(item, Yield) and isinstance(item.what, Reading):
-                self.readings.append(item.what)
-            elif isinstance(item, Yield) and isinstance(item.what, Node):
-                self.nodes.append(item.what)
-        return self.readings
-
-    def wait(self, wanted: Callable[[Running], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not wanted(self):
-            assert time.monotonic() < deadline, (self.readings[-5:], self.lines.lines)
-            time.sleep(0.02)
-            self.collect()
-
-    def value(self, name: str) -> object:
-        return next((reading.value for reading in reversed(self.readings) if reading.property == name), None)
-
-
-@contextlib.contextmanager
-def running(config: PowerMeterConfig) -> Iterator[Running]:
-    plugin = Running(config)
-    plugin.worker.start()
-    try:
-        yield plugin
-    finally:
-        plugin.worker.stop()
-        plugin.worker.join(5)
-        assert not plugin.worker.is_alive()
+def running(config: PowerMeterConfig) -> AbstractContextManager[AtWork]:
+    return at_work(PowerMeter, config, instance="meter")
 
 
 @contextlib.contextmanager
@@ -111,18 +69,18 @@ def test_B54_unplugged_meter_comes_back_on_another_tty_behind_the_same_name(tmp_
     device = FakePty(tmp_path)
     config = PowerMeterConfig(protocol="teleinfo", mode="historic", port=device.port)
     with device, talking(device, endless("teleinfo historic")), running(config) as plugin:
-        plugin.wait(lambda p: p.value("apparent_power_va") is not None)
+        plugin.wait(lambda: plugin.value("apparent_power_va") is not None)
         device.unplug()
-        plugin.wait(lambda p: bool(p.lines.of("warning")))
+        plugin.wait(lambda: bool(plugin.lines.of("warning")))
         spare = os.openpty()  # the old name is taken: the meter comes back as another tty
         fds = []
         for _ in range(2):
             device.plug()
             seen = len(plugin.collect())
-            plugin.wait(lambda p, seen=seen: len(p.readings) > seen + 5)
+            plugin.wait(lambda seen=seen: len(plugin.readings) > seen + 5)
             fds.append(open_fds())
             device.unplug()
-            plugin.wait(lambda p: p.worker._failing is not None)
+            plugin.wait(lambda: plugin.worker._failing is not None)
         assert fds[0] == fds[-1], "file descriptors leak"
         for fd in spare:
             os.close(fd)
@@ -148,10 +106,10 @@ def test_B53_noise_on_the_port_yields_no_value_that_the_meter_did_not_send(tmp_p
     device = FakePty(tmp_path)
     config = PowerMeterConfig(protocol="dsmr", port=device.port, baudrate=115200)
     with device, talking(device, chunks(), 0.01), running(config) as plugin:
-        plugin.wait(lambda p: sum(r.property == "active_power_w" for r in p.readings) >= 12)
+        plugin.wait(lambda: sum(r.property == "active_power_w" for r in plugin.readings) >= 12)
     values = {r.value for r in plugin.readings if r.property == "active_energy_import_kwh"}
     assert values and all(any(abs(float(v) - float(s)) < 0.0021 for s in said) for v in values)
-    assert [node.id for node in plugin.nodes] == ["gas-1"]
+    assert list(plugin.nodes) == ["gas-1"]
 
 
 @pytest.mark.parametrize(("name", "protocol"), [
@@ -161,7 +119,7 @@ def test_B53_noise_on_the_port_yields_no_value_that_the_meter_did_not_send(tmp_p
 def test_auto_finds_who_speaks(tmp_path: Path, name: str, protocol: str) -> None:
     device = FakePty(tmp_path)
     with device, talking(device, endless(name)), running(PowerMeterConfig(port=device.port)) as plugin:
-        plugin.wait(lambda p: p.value("active_energy_import_kwh") or p.value("active_energy_import_peak_kwh"))
+        plugin.wait(lambda: plugin.value("active_energy_import_kwh") or plugin.value("active_energy_import_peak_kwh"))
     assert str(plugin.value("protocol")).startswith(protocol)
 
 
@@ -174,7 +132,7 @@ def test_auto_asks_a_pzem_on_a_silent_line(tmp_path: Path, monkeypatch: pytest.M
         return sim_wire.pzem(house.at(START_S)) if heard == pzem.request() else b""
 
     with FakePty(tmp_path, respond=answer) as device, running(PowerMeterConfig(port=device.port)) as plugin:
-        plugin.wait(lambda p: p.value("power_factor") is not None)
+        plugin.wait(lambda: plugin.value("power_factor") is not None)
     assert plugin.value("protocol") == "pzem 9600 8N1"
 
 
@@ -256,8 +214,8 @@ def test_the_simulated_meter_speaks_every_protocol(protocol: str) -> None:
     with PowerMeter.simulate(PowerMeterConfig(protocol=protocol), seed=2) as config:
         assert config.port.startswith("/dev/pts/")
         with running(msgspec.structs.replace(config)) as plugin:
-            plugin.wait(lambda p: any(r.property.startswith("active_energy_import") for r in p.readings))
-            plugin.wait(lambda p: p.value("active_power_w") or p.value("apparent_power_va"))
+            plugin.wait(lambda: any(r.property.startswith("active_energy_import") for r in plugin.readings))
+            plugin.wait(lambda: plugin.value("active_power_w") or plugin.value("apparent_power_va"))
 
 
 def test_simulated_counters_are_the_sum_of_the_power() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,10 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from agent import bus
-from agent.api import Property, Reading
+from agent.api import Property
 from agent.clock import boottime_us
 from agent.replay.engine import Replay
-from agent.runner.io import RunnerIo
-from agent.runner.logs import CappedLog
-from agent.runner.worker import Worker, Yield
-from agent.testing import Lines
+from agent.testing import AtWork, at_work
 from agent.testing.broker import Broker, mosquitto_path
 from agent.wire.messages import NodeDeclaration, PluginDeclaration
 from plugins.presence.plugin import Presence
@@ -39,39 +35,8 @@ def config(*signs: dict[str, Any], **person: Any) -> PresenceConfig:
                            PresenceConfig)
 
 
-class Running:
-    def __init__(self, settings: PresenceConfig, kept: dict[str, Any] | None = None) -> None:
-        self.lines = Lines()
-        log = CappedLog(self.lines)
-        self.worker = Worker("people", lambda: Presence(settings), Presence(settings), 60.0, lambda: None, log)
-        self.worker.kept = kept or {}
-        self.worker.io = RunnerIo(self.worker, log, lambda: 1_795_300_000_000_000, Path("/nonexistent"))
-        self.readings: list[Reading] = []
-
-    def wait(self, wanted: Callable[[Running], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not wanted(self):
-            assert time.monotonic() < deadline, (self.readings[-8:], self.lines.lines)
-            time.sleep(0.02)
-            while self.worker.items:
-                item = self.worker.items.popleft()
-                if isinstance(item, Yield) and isinstance(item.what, Reading):
-                    self.readings.append(item.what)
-
-    def value(self, node: str | None, name: str) -> Any:
-        return next((one.value for one in reversed(self.readings) if (one.node, one.property) == (node, name)), None)
-
-
-@contextlib.contextmanager
-def running(settings: PresenceConfig, kept: dict[str, Any] | None = None) -> Iterator[Running]:
-    plugin = Running(settings, kept)
-    plugin.worker.start()
-    try:
-        yield plugin
-    finally:
-        plugin.worker.stop()
-        plugin.worker.join(2)
-        assert not plugin.worker.is_alive(), "does not end within a second"
+def running(settings: PresenceConfig, kept: dict[str, Any] | None = None) -> AbstractContextManager[AtWork]:
+    return at_work(Presence, settings, kept=kept, instance="people", wall_offset_us=lambda: 1_795_300_000_000_000)
 
 
 @pytest.fixture(autouse=True)
@@ -84,20 +49,20 @@ def test_a_list_of_stations_that_changes_and_one_that_nobody_writes(tmp_path: Pa
     file = tmp_path / "stations"
     file.write_text(f"Station {MAC} (on wlan0)\n\tinactive time:\t20 ms\n")
     with running(config({"by": "wifi_file", "path": str(file), "mac": MAC, "hold_s": 0.3})) as plugin:
-        plugin.wait(lambda p: p.value("anna", "presence") == "home")
-        assert plugin.value("anna", "present") is True and plugin.value(None, "anyone_home") == "home"
-        assert plugin.value("anna", "evidence")["held_by"] == ["wifi"]
-        assert str(plugin.value("anna", "since")).startswith("2026-")
+        plugin.wait(lambda: plugin.value("presence", "anna") == "home")
+        assert plugin.value("present", "anna") is True and plugin.value("anyone_home", None) == "home"
+        assert plugin.value("evidence", "anna")["held_by"] == ["wifi"]
+        assert str(plugin.value("since", "anna")).startswith("2026-")
 
-        def empty(p: Running) -> bool:
+        def empty(p: AtWork) -> bool:
             file.write_text("")
-            return p.value("anna", "presence") == "away"
+            return p.value("presence", "anna") == "away"
 
-        plugin.wait(empty)
+        plugin.wait(lambda: empty(plugin))
         os.utime(file, (1, 1))
-        plugin.wait(lambda p: p.value("anna", "presence") == "unknown")
-        plugin.wait(lambda p: p.value(None, "blind_signs") == 1)
-        assert plugin.value("anna", "present") is None and plugin.value(None, "anyone_home") == "unknown"
+        plugin.wait(lambda: plugin.value("presence", "anna") == "unknown")
+        plugin.wait(lambda: plugin.value("blind_signs", None) == 1)
+        assert plugin.value("present", "anna") is None and plugin.value("anyone_home", None) == "unknown"
         assert not plugin.lines.of("warning", "error")
 
 
@@ -105,22 +70,22 @@ def test_a_log_that_grows_and_is_rotated(tmp_path: Path) -> None:
     log = tmp_path / "hostapd.log"
     log.write_text("x" * 300_000 + f"\nwlan0: AP-STA-CONNECTED {MAC}\n")
     with running(config({"by": "wifi_file", "format": "hostapd_log", "path": str(log), "mac": MAC})) as plugin:
-        plugin.wait(lambda p: p.value("anna", "presence") == "home")
+        plugin.wait(lambda: plugin.value("presence", "anna") == "home")
         with log.open("a") as out:
             out.write(f"wlan0: AP-STA-DISCONNECTED {MAC}\n")
-        plugin.wait(lambda p: p.value("anna", "presence") == "away")
+        plugin.wait(lambda: plugin.value("presence", "anna") == "away")
         log.rename(tmp_path / "hostapd.log.1")
         log.write_text("wlan0: AP-STA-CONNECTED 02:00:5e:10:00:99\n")
         with log.open("a") as out:
             out.write(f"wlan0: AP-STA-CONNECTED {MAC}\n")
-        plugin.wait(lambda p: p.value("anna", "presence") == "home")
+        plugin.wait(lambda: plugin.value("presence", "anna") == "home")
 
 
 def test_B41_a_file_that_is_not_there_is_unknown_and_says_why(tmp_path: Path) -> None:
     with running(config({"by": "wifi_file", "path": str(tmp_path / "no"), "mac": MAC})) as plugin:
-        plugin.wait(lambda p: p.value("anna", "evidence"))
-        assert plugin.value("anna", "presence") == "unknown" and plugin.value(None, "blind_signs") == 1
-        assert "No such file" in plugin.value("anna", "evidence")["signs"]["wifi"]["why"]
+        plugin.wait(lambda: plugin.value("evidence", "anna"))
+        assert plugin.value("presence", "anna") == "unknown" and plugin.value("blind_signs", None) == 1
+        assert "No such file" in plugin.value("evidence", "anna")["signs"]["wifi"]["why"]
 
 
 def test_a_restart_does_not_send_anybody_away(tmp_path: Path) -> None:
@@ -129,19 +94,19 @@ def test_a_restart_does_not_send_anybody_away(tmp_path: Path) -> None:
     settings = config({"by": "wifi_file", "path": str(file), "mac": MAC}, departure_delay_s=300)
     file.write_text(f"{MAC}\n")
     with running(settings, kept) as plugin:
-        plugin.wait(lambda p: p.value("anna", "presence") == "home")
+        plugin.wait(lambda: plugin.value("presence", "anna") == "home")
         kept = plugin.worker.kept
-        since = plugin.value("anna", "since")
+        since = plugin.value("since", "anna")
     file.unlink()
     with running(settings, kept) as plugin:
-        plugin.wait(lambda p: p.value("anna", "evidence"))
-        assert (plugin.value("anna", "presence"), plugin.value("anna", "since")) == ("home", since)
+        plugin.wait(lambda: plugin.value("evidence", "anna"))
+        assert (plugin.value("presence", "anna"), plugin.value("since", "anna")) == ("home", since)
 
 
 @pytest.mark.parametrize("kept", [{"persons": 5}, {"persons": {"anna": ["gone", 1, 2]}}, {"persons": {"anna": None}}])
 def test_damaged_kept_state_is_no_state(tmp_path: Path, kept: dict[str, Any]) -> None:
     with running(config({"by": "wifi_file", "path": str(tmp_path / "no"), "mac": MAC}), kept) as plugin:
-        plugin.wait(lambda p: p.value("anna", "presence") == "unknown")
+        plugin.wait(lambda: plugin.value("presence", "anna") == "unknown")
 
 
 # --- the bus and the broker -----------------------------------------------------------------------------------------

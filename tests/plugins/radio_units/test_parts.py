@@ -10,6 +10,7 @@ from agent.api import Reading, RetryLater
 from agent.replay.engine import Replay
 from agent.testing import Lines, io_over
 from firmware_bridges.muta import Kind, Register, Unit, Update, ValueField, to_host
+from plugins.radio_units.captures import stamped
 from plugins.radio_units.labels import Known, property_of, told, wanted
 from plugins.radio_units.network import Network, RadioUnit
 from plugins.radio_units.plugin import RadioUnits
@@ -209,3 +210,9 @@ def test_a_capture_of_strangers_can_be_looked_at() -> None:
     for accept, nodes in ((True, {"unit-at-2007", "unit-1a2b3c4d"}), (False, set())):
         records = list(Replay(RadioUnits, RadioUnitsConfig(accept_unknown=accept), wire).records())
         assert {record["node"] for record in records if record.get("property") == "temperature_c"} == nodes
+
+
+def test_a_row_of_blanks_is_no_frame_and_takes_no_time() -> None:
+    assert stamped(b"1," + b" " * 100_000 + b"x\n") is None
+    assert stamped(b"1" + b" " * 100_000 + b"," + b"4d " * 50_000 + b"x\n") is None
+    assert stamped(b" 12.5 ;\t\"4d 00 20:03\" \r\n") == [(0.0, bytes.fromhex("4d002003").ljust(64, b"\0"))]

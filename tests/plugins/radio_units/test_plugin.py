@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from agent.api import ConfigError, Node, Reading
-from agent.bus import Answer, Command
-from agent.runner.io import RunnerIo
-from agent.runner.logs import CappedLog
-from agent.runner.worker import Raised, Worker, Yield
-from agent.testing import FakePty, Lines
+from agent.api import ConfigError
+from agent.testing import AtWork, FakePty, at_work
 from firmware_bridges.muta import (
     OPERATOR,
     Kind,
@@ -41,71 +36,14 @@ A = b"\x01\x20"
 PATIENCE_S = 20.0
 
 
-class Running:
-    """The plugin on the runner's worker thread, and what it has given so far."""
-
-    def __init__(self, config: RadioUnitsConfig, kept: dict[str, Any] | None = None) -> None:
-        self.lines = Lines()
-        log = CappedLog(self.lines)
-        self.worker = Worker("radio", lambda: RadioUnits(config), RadioUnits(config), 300.0, lambda: None, log)
-        self.worker.kept = kept or {}
-        self.worker.io = RunnerIo(self.worker, log, lambda: None, Path("/nonexistent"))
-        self.readings: list[Reading] = []
-        self.nodes: dict[str, Node] = {}
-        self.alerts: dict[str, str | None] = {}
-        self.answers: dict[str, Answer] = {}
-        self.kept: dict[str, Any] = {}
-
-    def collect(self) -> None:
-        while self.worker.items:
-            match self.worker.items.popleft():
-                case Yield(what, _, kept):
-                    if kept is not None:
-                        self.kept = json.loads(kept)
-                    if isinstance(what, Reading):
-                        self.readings.append(what)
-                    elif isinstance(what, Node):
-                        self.nodes[what.id] = what
-                case Raised(alert_id, text):
-                    self.alerts[alert_id] = text
-                case Answer() as answer:
-                    self.answers[answer.id] = answer
-
-    def wait(self, wanted: Callable[[Running], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not wanted(self):
-            assert time.monotonic() < deadline, (self.readings[-5:], self.lines.lines, self.alerts)
-            time.sleep(0.02)
-            self.collect()
-
-    def value(self, node: str | None, name: str) -> Any:
-        return next((one.value for one in reversed(self.readings) if (one.node, one.property) == (node, name)), None)
-
-    def command(self, node: str, name: str, value: Any, wait_s: float = 10.0) -> Answer:
-        id_ = f"c{len(self.answers)}"
-        deadline_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 + round(wait_s * 1e6)
-        self.worker.command(Command(id_, f"radio-{node}", name, value, deadline_us))
-        self.wait(lambda one: id_ in one.answers)
-        return self.answers[id_]
-
-
-@contextlib.contextmanager
-def running(config: RadioUnitsConfig, kept: dict[str, Any] | None = None) -> Iterator[Running]:
-    plugin = Running(config, kept)
-    plugin.worker.start()
-    try:
-        yield plugin
-    finally:
-        plugin.worker.stop()
-        plugin.worker.join(5)
-        plugin.collect()
-        assert not plugin.worker.is_alive()
+def running(config: RadioUnitsConfig, kept: dict[str, Any] | None = None) -> AbstractContextManager[AtWork]:
+    return at_work(RadioUnits, config, kept=kept, instance="radio")
 
 
 @contextlib.contextmanager
 def house(
     loss: float = 0.0, awake: frozenset[str] = frozenset({SALON}), defaults: dict[str, float | bool] | None = None
-) -> Iterator[tuple[Running, SimulatedGateway]]:
+) -> Iterator[tuple[AtWork, SimulatedGateway]]:
     units = {"salon": UnitConfig(uid=SALON, defaults=defaults or {}), "hall": UnitConfig(uid=HALL)}
     with gateway([SALON, HALL, STRANGER], loss=loss, period_s=0.4, awake=awake, seed=3) as (port, device):  # noqa: SIM117
         with running(RadioUnitsConfig(port=port, units=units)) as plugin:
@@ -118,56 +56,56 @@ def report(value: float, last: bool = True) -> bytes:
 
 def test_units_register_report_and_a_stranger_stays_out() -> None:
     with house() as (plugin, device):
-        plugin.wait(lambda p: p.value("hall", "tx_power") and p.value("salon", "temperature_c"))
+        plugin.wait(lambda: plugin.value("tx_power", "hall") and plugin.value("temperature_c", "salon"))
         assert {prop.name for prop in plugin.nodes["salon"].properties} >= {
             "temperature_c", "luminosity_pct", "battery_v", "update_period_min", "tx_power", "heard"}
-        plugin.wait(lambda p: p.value(None, "refused_units") == 1)
+        plugin.wait(lambda: plugin.value("refused_units", None) == 1)
         assert "deadbeef" not in str(plugin.nodes) and not device.units[2].accepted
     assert [text for text in plugin.lines.of("warning") if "deadbeef" in text] == plugin.lines.of("warning")
 
 
 def test_a_command_to_a_unit_that_is_awake_is_answered_with_what_reads_back() -> None:
     with house() as (plugin, device):
-        plugin.wait(lambda p: p.value("salon", "update_period_min") == 2)
-        answer = plugin.command("salon", "update_period_min", 7)
+        plugin.wait(lambda: plugin.value("update_period_min", "salon") == 2)
+        answer = plugin.order("update_period_min", 7, "salon")
         assert (answer.ok, answer.value) == (True, 7) and device.units[0].settings["UpF"] == 7
-        answer = plugin.command("salon", "tx_power", "2.5 mW")
+        answer = plugin.order("tx_power", "2.5 mW", "salon")
         assert (answer.ok, answer.value) == (True, "2.5 mW") and device.units[0].settings["Pwr"] == 3
 
 
 def test_a_command_is_repeated_when_the_air_loses_frames() -> None:
     with house(loss=0.35) as (plugin, device):
-        plugin.wait(lambda p: p.value("salon", "update_period_min") == 2)
-        taken = [plugin.command("salon", "update_period_min", value).ok for value in (3, 4, 5)]
+        plugin.wait(lambda: plugin.value("update_period_min", "salon") == 2)
+        taken = [plugin.order("update_period_min", value, "salon").ok for value in (3, 4, 5)]
         assert device.lost > 0 and sum(taken) >= 2, plugin.answers
 
 
 def test_a_command_that_is_never_taken_is_refused_with_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plugins.radio_units.plugin.AWAKE_WAIT_S", 0.1)
     with house() as (plugin, device):
-        plugin.wait(lambda p: p.value("salon", "update_period_min") == 2)
+        plugin.wait(lambda: plugin.value("update_period_min", "salon") == 2)
         device.units[0].hear = lambda message, now_s: None  # type: ignore[method-assign]
-        answer = plugin.command("salon", "update_period_min", 9)
+        answer = plugin.order("update_period_min", 9, "salon")
         assert not answer.ok and "did not take update_period_min = 9 in 3 tries; it says 2" in answer.message
-        plugin.wait(lambda p: p.value("salon", "pending_writes") == {})
+        plugin.wait(lambda: plugin.value("pending_writes", "salon") == {})
 
 
 def test_a_command_to_a_sleeping_unit_waits_for_its_report_and_is_shown_meanwhile() -> None:
     with house() as (plugin, device):
-        plugin.wait(lambda p: p.value("hall", "update_period_min") == 5)
-        answer = plugin.command("hall", "update_period_min", 12)
+        plugin.wait(lambda: plugin.value("update_period_min", "hall") == 5)
+        answer = plugin.order("update_period_min", 12, "hall")
         assert (answer.ok, answer.value) == (True, 5), "what is true now, not what was asked for"
-        plugin.wait(lambda p: (p.value("hall", "pending_writes") or {}).get("UpF", {}).get("wanted") == 12)
-        plugin.wait(lambda p: p.value("hall", "update_period_min") == 12)
-        plugin.wait(lambda p: p.value("hall", "pending_writes") == {})
+        plugin.wait(lambda: (plugin.value("pending_writes", "hall") or {}).get("UpF", {}).get("wanted") == 12)
+        plugin.wait(lambda: plugin.value("update_period_min", "hall") == 12)
+        plugin.wait(lambda: plugin.value("pending_writes", "hall") == {})
         assert device.units[1].settings["UpF"] == 12
 
 
 def test_defaults_are_written_when_a_unit_registers_even_on_bad_air() -> None:
     with house(loss=0.25, defaults={"UpF": 4, "Pwr": 2}) as (plugin, device):
-        plugin.wait(lambda p: p.value("salon", "pending_writes") == {})
+        plugin.wait(lambda: plugin.value("pending_writes", "salon") == {})
         assert device.units[0].settings == {"UpF": 4, "Pwr": 2}
-        assert (plugin.value("salon", "update_period_min"), plugin.value("salon", "tx_power")) == (4, "5 mW")
+        assert (plugin.value("update_period_min", "salon"), plugin.value("tx_power", "salon")) == (4, "5 mW")
 
 
 @pytest.mark.parametrize("node, name, value, says", [
@@ -179,8 +117,8 @@ def test_defaults_are_written_when_a_unit_registers_even_on_bad_air() -> None:
 ])
 def test_commands_that_make_no_sense_are_refused(node: str, name: str, value: Any, says: str) -> None:
     with house() as (plugin, _):
-        plugin.wait(lambda p: p.value("salon", "tx_power"))
-        answer = plugin.command(node, name, value)
+        plugin.wait(lambda: plugin.value("tx_power", "salon"))
+        answer = plugin.order(name, value, node)
         assert not answer.ok and says in answer.message
 
 
@@ -202,13 +140,13 @@ def test_B54_a_replugged_gateway_goes_on_behind_its_name_without_a_leak(tmp_path
     with device, running(config) as plugin:
         fds = []
         for value in (20.0, 20.1):
-            plugin.wait(lambda p: p.worker._failing is None and p.kept)
+            plugin.wait(lambda: plugin.worker._failing is None and plugin.committed)
             device.write(report(value)[:30])  # torn by the plug ...
             device.unplug()
-            plugin.wait(lambda p: p.worker._failing is not None)
+            plugin.wait(lambda: plugin.worker._failing is not None)
             device.plug()
-            plugin.wait(lambda p, value=value: device.write(report(value))
-                        or p.value("salon", "temperature_c") == value)
+            plugin.wait(lambda value=value: device.write(report(value))
+                        or plugin.value("temperature_c", "salon") == value)
             fds.append(len(os.listdir("/proc/self/fd")))
         assert fds[0] == fds[-1], "file descriptors leak"
         assert not plugin.lines.of("error")
@@ -231,21 +169,21 @@ def test_a_restart_keeps_addresses_key_and_what_is_still_to_be_written(tmp_path:
     upf = ValueField("UpF", 5, Kind.UINT8, Unit.MINUTE, writable=True)
     with FakePty(tmp_path, "muta", respond) as device:
         with running(config) as plugin:
-            plugin.wait(lambda p: p.kept)
+            plugin.wait(lambda: plugin.committed)
             device.write(to_host(A, Register(SALON, True)))
-            plugin.wait(lambda p: p.value("salon", "pending_writes"))
+            plugin.wait(lambda: plugin.value("pending_writes", "salon"))
         key = next(message.key for address, message in orders() if isinstance(message, RegisterAnswer))
         written.clear()
-        with running(config, plugin.kept) as again:
-            again.wait(lambda p: p.value(None, "units_heard") is not None)  # the port is open
+        with running(config, plugin.committed) as again:
+            again.wait(lambda: again.value("units_heard", None) is not None)  # the port is open
             device.write(to_host(A, Update((upf,))))
-            again.wait(lambda p: p.value("salon", "update_period_min") == 5)
-            again.wait(lambda p: orders())
+            again.wait(lambda: again.value("update_period_min", "salon") == 5)
+            again.wait(lambda: orders())
             assert orders() == [(A, Update((upf._replace(value=3),)))], "no reset, and the default is still wanted"
             device.write(to_host(b"\x09\x20", Register(SALON, True)))
-            again.wait(lambda p: len(orders()) > 1)
+            again.wait(lambda: len(orders()) > 1)
             assert orders()[1] == (b"\x09\x20", RegisterAnswer(True, key)), "the session's key"
-    assert again.kept["network"]["addresses"] == {"0920": SALON}
+    assert again.committed["network"]["addresses"] == {"0920": SALON}
 
 
 def test_units_that_talk_before_the_operator_was_heard_are_not_let_in_with_a_wrong_key(
@@ -261,8 +199,8 @@ def test_units_that_talk_before_the_operator_was_heard_are_not_let_in_with_a_wro
 
     config = RadioUnitsConfig(port=str(tmp_path / "muta"), units={"salon": UnitConfig(uid=SALON)})
     with FakePty(tmp_path, "muta", respond) as device, running(config) as plugin:
-        plugin.wait(lambda p: b"X" in heard)
-        plugin.wait(lambda p: device.write(report(20.0)) or p.kept.get("network", {}).get("key"))
+        plugin.wait(lambda: b"X" in heard)
+        plugin.wait(lambda: device.write(report(20.0)) or plugin.committed.get("network", {}).get("key"))
         assert heard[:128] == (b"X" + bytes(63)) * 2, "a reset, and no answer to anybody before the operator's word"
 
 
@@ -273,8 +211,8 @@ def test_another_operator_than_the_one_named_is_refused(tmp_path: Path) -> None:
     device.respond = lambda data: heard.append(data) or (  # type: ignore[func-returns-value]
         to_host(OPERATOR, Register("00c0ffee", False)) if data[:1] == b"X" else b"")
     with device, running(config) as plugin:
-        plugin.wait(lambda p: "the operator is 00c0ffee and not 12345678" in str(p.worker._degraded))
-        plugin.wait(lambda p: any(data[:5] == b"S\0\0\4\2" and data[5] == 0xF0 for data in heard))
+        plugin.wait(lambda: "the operator is 00c0ffee and not 12345678" in str(plugin.worker._degraded))
+        plugin.wait(lambda: any(data[:5] == b"S\0\0\4\2" and data[5] == 0xF0 for data in heard))
 
 
 def test_a_hidraw_operator_gives_a_frame_a_report(tmp_path: Path) -> None:
@@ -285,14 +223,14 @@ def test_a_hidraw_operator_gives_a_frame_a_report(tmp_path: Path) -> None:
         config = RadioUnitsConfig(port=os.ttyname(slave), link="hidraw", units={
             "salon": UnitConfig(uid=SALON, address="2001")})
         with running(config) as plugin:
-            plugin.wait(lambda p: p.worker.waiting)
+            plugin.wait(lambda: plugin.worker.waiting)
             assert os.read(master, 100) == b"\0X" + bytes(63), "the report's number, then the frame"
             os.write(master, report(19.5)[:20])  # a short report
-            plugin.wait(lambda p: p.value("salon", "temperature_c") == 19.5)
+            plugin.wait(lambda: plugin.value("temperature_c", "salon") == 19.5)
             os.write(master, b"\xff" * 64)
             os.write(master, report(19.6))
             os.write(master, report(19.6))
-            plugin.wait(lambda p: p.value("salon", "temperature_c") == 19.6)
+            plugin.wait(lambda: plugin.value("temperature_c", "salon") == 19.6)
     finally:
         os.close(master)
         os.close(slave)
@@ -301,7 +239,7 @@ def test_a_hidraw_operator_gives_a_frame_a_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize("link, says", [("hidraw", "no such device"), ("serial", "E_SERIAL")])
 def test_B41_no_gateway_is_one_line(tmp_path: Path, link: Any, says: str) -> None:
     with running(RadioUnitsConfig(port=str(tmp_path / "gone"), link=link)) as plugin:
-        plugin.wait(lambda p: p.worker._failing is not None)
+        plugin.wait(lambda: plugin.worker._failing is not None)
         assert says in plugin.lines.of("warning")[0] and not plugin.lines.of("error")
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,84 +13,25 @@ import msgspec
 import pytest
 
 from agent import bus
-from agent.api import CommandRefused, ConfigError, Reading
+from agent.api import CommandRefused, ConfigError
 from agent.replay.engine import Replay
 from agent.runner.intake import Intake
-from agent.runner.io import RunnerIo
-from agent.runner.logs import CappedLog
-from agent.runner.worker import Raised, State, Worker, Yield
 from agent.simpins import SimPins
-from agent.testing import Lines, io_over
+from agent.testing import AtWork, Lines, at_work, io_over
 from plugins.water_meter.plugin import WaterMeter, WaterMeterConfig
 
 PATIENCE_S = 20.0
 US = 1_000_000
 
 
-class Running:
-    """The plugin on the runner's worker thread, and what came out of it."""
-
-    def __init__(self, config: WaterMeterConfig, kept: dict[str, Any] | None = None) -> None:
-        self.lines = Lines()
-        log = CappedLog(self.lines)
-        self.worker = Worker("water", lambda: WaterMeter(config), WaterMeter(config), 10.0, lambda: None, log)
-        self.worker.io = RunnerIo(self.worker, log, lambda: None, Path("/nonexistent"))
-        self.worker.kept = kept or {}
-        self.readings: list[Reading] = []
-        self.alerts: list[Raised] = []
-        self.states: list[State] = []
-        self.answers: list[bus.Answer] = []
-        self.committed: dict[str, Any] = {}
-        """``io.kept`` as it went out with the last reading: what a power cut leaves."""
-
-    def collect(self) -> None:
-        while self.worker.items:
-            item = self.worker.items.popleft()
-            if isinstance(item, Yield):
-                if item.kept is not None:
-                    self.committed = json.loads(item.kept)
-                if isinstance(item.what, Reading):
-                    self.readings.append(item.what)
-            elif isinstance(item, Raised):
-                self.alerts.append(item)
-            elif isinstance(item, State):
-                self.states.append(item)
-            elif isinstance(item, bus.Answer):
-                self.answers.append(item)
-
-    def wait(self, wanted: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not wanted():
-            assert time.monotonic() < deadline, (self.readings[-5:], self.lines.lines)
-            time.sleep(0.01)
-            self.collect()
-
-    def value(self, name: str) -> Any:
-        return next((reading.value for reading in reversed(self.readings) if reading.property == name), None)
-
-    def settled(self) -> bool:
-        """The contact's level at the start has stood for the debounce time."""
-        meter = self.worker._plugin._meter  # type: ignore[attr-defined]
-        return meter is not None and bool(list(meter.levels()))
-
-    def order(self, name: str, value: Any) -> bus.Answer:
-        n = len(self.answers)
-        deadline = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 + 60 * US
-        self.worker.command(bus.Command(f"c{n}", "water", name, value, deadline))
-        self.wait(lambda: len(self.answers) > n)
-        return self.answers[-1]
+def running(config: WaterMeterConfig, kept: dict[str, Any] | None = None) -> AbstractContextManager[AtWork]:
+    return at_work(WaterMeter, config, kept=kept, instance="water")
 
 
-@contextlib.contextmanager
-def running(config: WaterMeterConfig, kept: dict[str, Any] | None = None) -> Iterator[Running]:
-    plugin = Running(config, kept)
-    plugin.worker.start()
-    try:
-        yield plugin
-    finally:
-        plugin.worker.stop()
-        plugin.worker.join(20)
-        assert not plugin.worker.is_alive()
+def settled(plugin: AtWork) -> bool:
+    """The contact's level at the start has stood for the debounce time."""
+    meter = plugin.worker._plugin._meter  # type: ignore[attr-defined]
+    return meter is not None and bool(list(meter.levels()))
 
 
 def config_for(pins: SimPins, **changes: Any) -> WaterMeterConfig:
@@ -116,7 +55,7 @@ def turn(pins: SimPins, t_us: int, rng: random.Random) -> None:
 def test_300_bounced_pulses_through_sockets_and_the_runner_are_300_litres() -> None:
     rng = random.Random(2)
     with SimPins("a") as pins, running(config_for(pins, index_start_l=123_456.0)) as plugin:
-        plugin.wait(lambda: plugin.value("index_l") == 123_456.0 and plugin.settled())
+        plugin.wait(lambda: plugin.value("index_l") == 123_456.0 and settled(plugin))
         begin_us = now_us() - 300 * US  # the stamps tell the flow, not when they are read
         for n in range(300):
             turn(pins, begin_us + n * US, rng)
@@ -137,7 +76,7 @@ def test_a_reader_that_was_held_up_does_not_take_a_bounce_for_a_pulse(tmp_path: 
             connection, _ = pin.accept()
             with connection:
                 connection.sendall(said)
-                plugin.wait(lambda: plugin.value("index_l") == 1.0 and plugin.settled())
+                plugin.wait(lambda: plugin.value("index_l") == 1.0 and settled(plugin))
                 connection.sendall(b"%d 1\n" % now_us())
                 plugin.wait(lambda: plugin.value("index_l") != 1.0)
                 assert plugin.value("index_l") == 2.0
@@ -147,7 +86,7 @@ def test_the_index_survives_a_power_cut_and_a_pulse_that_was_missed_meanwhile() 
     rng = random.Random(3)
     with SimPins("a") as pins:
         with running(config_for(pins)) as plugin:
-            plugin.wait(plugin.settled)
+            plugin.until("a settled contact", lambda: settled(plugin))
             for n in range(5):
                 turn(pins, now_us() - (10 - n) * US, rng)
             plugin.wait(lambda: plugin.value("index_l") == 5.0)
@@ -187,7 +126,7 @@ def test_B41_absent_pins_then_there_then_gone_and_back(monkeypatch: pytest.Monke
         plugin.wait(lambda: plugin.states and plugin.states[-1].state == "failed")
         assert "E_GPIO" in plugin.lines.of("warning")[0]
         with pins:
-            plugin.wait(lambda: plugin.states[-1].state == "ok" and plugin.settled())
+            plugin.wait(lambda: plugin.states[-1].state == "ok" and settled(plugin))
             turn(pins, now_us() - US, rng)
             plugin.wait(lambda: plugin.value("index_l") == 1.0)
             pins.unplug()
@@ -214,7 +153,7 @@ def test_B53_nonsense_on_the_line_is_counted_and_said_once() -> None:
 def test_vacation_and_watering_are_orders() -> None:
     rng = random.Random(6)
     with SimPins("a") as pins, running(config_for(pins, vacation_l=3.0)) as plugin:
-        plugin.wait(plugin.settled)
+        plugin.until("a settled contact", lambda: settled(plugin))
         assert plugin.order("vacation", True) == bus.Answer("water", "c0", True, "", True)
         plugin.wait(lambda: plugin.value("vacation") is True)
         begin_us = now_us()
@@ -222,8 +161,8 @@ def test_vacation_and_watering_are_orders() -> None:
             turn(pins, begin_us + n * 700_000, rng)
         pins.set("a", 0, begin_us + 10 * US)
         plugin.wait(lambda: plugin.value("leak") == "vacation")
-        assert plugin.alerts[-1].alert_id == "leak"
-        assert "vacation, for " in (plugin.alerts[-1].text or "")
+        assert plugin.raised[-1].alert_id == "leak"
+        assert "vacation, for " in (plugin.raised[-1].text or "")
         assert plugin.committed["vacation"] is True
         assert plugin.order("vacation", False).value is False
         assert plugin.order("watering", True).value is True
