@@ -31,18 +31,19 @@ READ_S = 0.5
 STATUS_S = 10.0
 STATUS_LATEST_S = 900.0
 LOOK_S = 5.0
+#: What counts since the start is no total: the ledger would tell of a reset meter at every restart.
 PROPERTIES = (
     Property(name="nodes", datatype="integer", title="Nodes", state_class="measurement", diagnostic=True,
              max_age_s=3600),
     Property(name="nodes_online", datatype="integer", title="Nodes online", state_class="measurement", max_age_s=3600),
-    Property(name="messages", datatype="integer", title="Messages since start", state_class="total_increasing",
+    Property(name="messages", datatype="integer", title="Messages since start", state_class="measurement",
              diagnostic=True, max_age_s=3600),
     Property(name="bad_messages", datatype="integer", title="Bad messages since start",
-             state_class="total_increasing", diagnostic=True, max_age_s=3600),
+             state_class="measurement", diagnostic=True, max_age_s=3600),
     Property(name="refused_names", datatype="integer", title="Values without room since start",
-             state_class="total_increasing", diagnostic=True, max_age_s=3600),
+             state_class="measurement", diagnostic=True, max_age_s=3600),
     Property(name="lost_messages", datatype="integer", title="Messages lost by being too slow since start",
-             state_class="total_increasing", diagnostic=True, max_age_s=3600, optional=True),
+             state_class="measurement", diagnostic=True, max_age_s=3600, optional=True),
     Property(name="connected", datatype="boolean", title="Connected", options=("no", "yes"),
              device_class="connectivity", max_age_s=3600, optional=True),
 )

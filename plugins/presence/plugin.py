@@ -50,7 +50,7 @@ class Presence(Plugin, name="presence"):
         Property(name="blind_signs", datatype="integer", title="Signs that nobody can see now", minimum=0,
                  diagnostic=True, state_class="measurement"),
         Property(name="bad_events", datatype="integer", title="Unreadable events since start", diagnostic=True,
-                 state_class="total_increasing"),
+                 state_class="measurement"),  # no total: the ledger would tell of a reset at every restart
     )
 
     def __init__(self, config: PresenceConfig) -> None:
