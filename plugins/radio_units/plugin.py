@@ -185,9 +185,3 @@ class RadioUnits(Plugin, name="radio_units"):
         from .simulate import simulated
 
         return simulated(config, seed)
-
-
-def _now_s(io: Io) -> float:
-    return io.clock.boottime_us() / 1e6
-
-
