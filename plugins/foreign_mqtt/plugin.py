@@ -75,7 +75,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
     def run(self, io: Io) -> Iterator[Yielded]:
         self._registry = registry = Registry(
             io.instance, io.kept, interval_s=self.config.interval_s, own=len(PROPERTIES), now_s=_now_s(io),
-            today=_today(io))
+            today=_today(io), least_age_s=self.config.silent_after_s or 0.0)
         registry.keep_only(one.name for one in self._presets)
         yield from registry.nodes()
         self._stream = self._open(io)

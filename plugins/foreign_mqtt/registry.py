@@ -31,10 +31,12 @@ DAY_US = 86_400_000_000
 
 class Registry:
     def __init__(self, instance: str, kept: dict[str, Any], *, interval_s: float | None, own: int, now_s: float,
-                 today: int | None) -> None:
+                 today: int | None, least_age_s: float = 0.0) -> None:
+        """``least_age_s``: no value counts as stale before, whatever its project's habit is."""
         self._instance = instance
         self._kept = kept
         self._interval_s = interval_s
+        self._least_age_s = least_age_s
         self._members: dict[tuple[str, str], Member] = {}
         self._ids: dict[str, Member] = {}
         self._own = own
@@ -211,6 +213,8 @@ class Registry:
     def _entry(self, member: Member, key: str, prop: Property, longer: str, grown: dict[str, Member], *,
                sure: bool = False) -> Entry | None:
         """The property behind a key, made when there is room. Only a description changes what a name means."""
+        if prop.max_age_s is not None and prop.max_age_s < self._least_age_s:
+            prop = msgspec.structs.replace(prop, max_age_s=self._least_age_s)
         entry = member.keys.get(key)
         if entry is None:
             if not self._room():

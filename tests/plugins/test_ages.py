@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.api import Node, Plugin, Property, Reading, RetryLater
+from agent.api import Node, Plugin, Property, Reading, RetryLater, mqtt_line
 from agent.replay.capture import escape
 from agent.testing import io_over
 from firmware_bridges.muta import Info, Kind, Register, Unit, Update, ValueField, to_host
+from plugins.foreign_mqtt.config import ForeignMqttConfig, TasmotaConfig
+from plugins.foreign_mqtt.plugin import ForeignMqtt
 from plugins.internet.config import InternetConfig, Target
 from plugins.internet.plugin import Internet
 from plugins.light.plugin import Light, LightConfig
@@ -117,6 +119,12 @@ def radio() -> tuple[Plugin, float, bytes]:
     return RadioUnits(RadioUnitsConfig(units={"room": UnitConfig(uid="1a2b3c4d", defaults={"UpF": 10})})), 300, rows
 
 
+def nodes() -> tuple[Plugin, float, bytes]:
+    """A Tasmota with a TelePeriod of an hour, as silent_after_s says."""
+    said = [(float(t_s), mqtt_line("tele/plug/SENSOR", b'{"ENERGY": {"Power": 38}}')) for t_s in range(0, 20_000, 3600)]
+    return ForeignMqtt(ForeignMqttConfig(tasmota=TasmotaConfig(), silent_after_s=3 * 3600)), 10, transcript(*said)
+
+
 TOLD: dict[str, tuple[Any, set[str]]] = {
     "internet": (internet, {"own/latency_ms", "port/latency_ms", "own/bad_outcomes", "own/fault"}),
     "light": (light, {"own/bad_lines", "own/luminosity_pct", "own/dark"}),
@@ -126,6 +134,7 @@ TOLD: dict[str, tuple[Any, set[str]]] = {
     "presence": (presence, {"anna/presence", "anna/present", "own/anyone_home"}),
     "radio": (radio, {"own/refused_units", "room/heard", "room/battery_low", "room/pending_writes",
                       "room/temperature_c"}),
+    "nodes": (nodes, {"plug/active_power_w", "plug/online", "own/messages"}),
 }
 
 
