@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from agent.api import ConfigError, Io, MessageStream, Node, Plugin, Property, Reading, RetryLater, Subscription, Yielded
+from agent.api import Io, MessageStream, Node, Plugin, Property, Reading, RetryLater, Subscription, Yielded
 
 from .decide import anyone
 from .events import Event, decode, recorded
@@ -55,9 +54,6 @@ class Presence(Plugin, name="presence"):
 
     def __init__(self, config: PresenceConfig) -> None:
         super().__init__(config)
-        for person in config.persons:
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", person) or len(person) > 30:
-                raise ConfigError(f"persons.{person}: an id is a-z, 0-9 and -; its title is free")
         self._matcher = Matcher(config)
         self._bad = 0
         self._since: dict[str, str | None] = {}

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.api import ConfigError, Node, Reading
+from agent.api import Node, Reading
 from agent.bus import Answer, Command
 from agent.runner.io import RunnerIo
 from agent.runner.logs import CappedLog
@@ -309,9 +309,9 @@ def test_B41_no_gateway_is_one_line(tmp_path: Path, link: Any, says: str) -> Non
     ({"Salon": UnitConfig(uid=SALON)}, "a unit's id is"),
     ({"a": UnitConfig(uid=SALON), "b": UnitConfig(uid=SALON.upper())}, "another unit's already"),
 ])
-def test_units_that_cannot_be_are_refused(units: dict[str, UnitConfig], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
-        RadioUnits(RadioUnitsConfig(units=units))
+def test_units_that_cannot_be_are_refused_before_anything_runs(units: dict[str, UnitConfig], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        RadioUnitsConfig(units=units)
 
 
 def test_what_people_keep_captures_in() -> None:
