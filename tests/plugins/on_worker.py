@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ class OnWorker:
                               ledger=False)
         self.readings: list[Reading] = []
         self.nodes: dict[str, Node] = {}
-        self.alerts: dict[str, str | None] = {}
+        self.alerts: defaultdict[str, str | None] = defaultdict(str)
+        """Empty: neither raised nor resolved yet. A plugin tells its readings first: wait for what it should be."""
         self.state = State("ok", "")
 
     def collect(self) -> list[Reading]:
