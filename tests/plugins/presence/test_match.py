@@ -77,6 +77,15 @@ def test_of_several_scanners_the_last_that_saw_it_denies_it() -> None:
 # --- topics ---------------------------------------------------------------------------------------------------------
 
 
+def test_another_scanner_of_a_name_that_begins_alike_does_not_vouch_for_a_dead_one() -> None:
+    found = matcher({"by": "ble", "device": "anna-badge"})
+    found.take(heard("ble-anna-badge", "rssi_dbm", -60), 0)
+    for t_s in range(5, 300, 10):
+        found.take(heard("ble-garage", "advertisers", 7), t_s)
+        found.take(heard("ble-garage-keys", "rssi_dbm", -60), t_s)
+    assert found.persons["anna"].signs[0].sight(300) == "unknown"
+
+
 @pytest.mark.parametrize("sign, payload, wanted", [
     ({}, "home", "here"), ({}, "not_home", "gone"), ({}, "ON", "here"), ({}, "OFF", "gone"),
     ({"key": "presence"}, '{"presence": true}', "here"), ({"key": "a.b"}, '{"a": {"b": "away"}}', "gone"),
