@@ -10,7 +10,7 @@ from agent.api import Node, Plugin, Property, Reading, RetryLater, mqtt_line
 from agent.replay.capture import escape
 from agent.testing import io_over
 from firmware_bridges.muta import Info, Kind, Register, Unit, Update, ValueField, to_host
-from plugins.foreign_mqtt.config import ForeignMqttConfig, TasmotaConfig
+from plugins.foreign_mqtt.config import ForeignMqttConfig, TasmotaConfig, Zigbee2mqttConfig
 from plugins.foreign_mqtt.plugin import ForeignMqtt
 from plugins.internet.config import InternetConfig, Target
 from plugins.internet.plugin import Internet
@@ -144,3 +144,22 @@ def test_what_is_told_at_a_change_only_becomes_no_stale_alert(name: str) -> None
     told, old = too_old(*made())
     assert wanted <= told, "else this looks at nothing"
     assert not old
+
+
+def test_a_door_that_nobody_opens_and_a_lamp_that_nobody_touches_are_never_stale() -> None:
+    """And of a node that has gone only what it measured is, all of it: one alert."""
+    capture = transcript(
+        (1, mqtt_line("zigbee2mqtt/door", b'{"contact": true, "temperature": 20.5, "battery": 90}')),
+        (2, mqtt_line("zigbee2mqtt/lamp", b'{"state": "ON", "brightness": 254}')))
+    plugin = ForeignMqtt(ForeignMqttConfig(zigbee2mqtt=Zigbee2mqttConfig()))
+    props: dict[str, Property] = {}
+    with io_over(capture) as io:
+        try:
+            for item in plugin.run(io):
+                if isinstance(item, Node):
+                    props |= {f"{item.id}/{prop.name}": prop for prop in item.properties}
+        except RetryLater:
+            pass  # the capture has ended
+    assert {name for name, prop in props.items() if not prop.comes_and_goes} == {"door/temperature_c",
+                                                                                "door/battery_pct"}
+    assert {"door/open", "door/online", "lamp/on", "lamp/brightness_pct"} <= set(props)
