@@ -8,6 +8,7 @@ fixed16 that is the whole part, so -2.5 comes as 253.5.
 from __future__ import annotations
 
 import enum
+import math
 from typing import NamedTuple
 
 FALSE, TRUE = 0xF0, 0xFF
@@ -100,6 +101,8 @@ def encode_field(field: ValueField, *, swapped: bool = False) -> bytes:
         if not isinstance(field.value, bool):
             raise ValueError(f"{field.label} is true or false")
         return label + bytes((kind_byte, TRUE if field.value else FALSE))
+    if not math.isfinite(field.value):
+        raise ValueError(f"{field.label} takes no {field.value}")
     if field.kind is Kind.FIXED16:
         hundredths = round(field.value * 100)
         low, high = (-12800, 12799) if field.signed else (0, 25599)

@@ -16,7 +16,7 @@ from agent.api import Node, Property
 from .quantities import LASTING_S
 
 ONLINE = Property(name="online", datatype="boolean", options=("offline", "online"), device_class="connectivity",
-                  diagnostic=True, max_age_s=LASTING_S)
+                  diagnostic=True, max_age_s=LASTING_S, comes_and_goes=True)
 
 
 class Entry(Struct):

@@ -31,18 +31,19 @@ READ_S = 0.5
 STATUS_S = 10.0
 STATUS_LATEST_S = 900.0
 LOOK_S = 5.0
+#: What counts since the start is no total: the ledger would tell of a reset meter at every restart.
 PROPERTIES = (
     Property(name="nodes", datatype="integer", title="Nodes", state_class="measurement", diagnostic=True,
              max_age_s=3600),
     Property(name="nodes_online", datatype="integer", title="Nodes online", state_class="measurement", max_age_s=3600),
-    Property(name="messages", datatype="integer", title="Messages since start", state_class="total_increasing",
+    Property(name="messages", datatype="integer", title="Messages since start", state_class="measurement",
              diagnostic=True, max_age_s=3600),
     Property(name="bad_messages", datatype="integer", title="Bad messages since start",
-             state_class="total_increasing", diagnostic=True, max_age_s=3600),
+             state_class="measurement", diagnostic=True, max_age_s=3600),
     Property(name="refused_names", datatype="integer", title="Values without room since start",
-             state_class="total_increasing", diagnostic=True, max_age_s=3600),
+             state_class="measurement", diagnostic=True, max_age_s=3600),
     Property(name="lost_messages", datatype="integer", title="Messages lost by being too slow since start",
-             state_class="total_increasing", diagnostic=True, max_age_s=3600, optional=True),
+             state_class="measurement", diagnostic=True, max_age_s=3600, optional=True),
     Property(name="connected", datatype="boolean", title="Connected", options=("no", "yes"),
              device_class="connectivity", max_age_s=3600, optional=True),
 )
@@ -74,7 +75,7 @@ class ForeignMqtt(Plugin, name="foreign_mqtt"):
     def run(self, io: Io) -> Iterator[Yielded]:
         self._registry = registry = Registry(
             io.instance, io.kept, interval_s=self.config.interval_s, own=len(PROPERTIES), now_s=_now_s(io),
-            today=_today(io))
+            today=_today(io), least_age_s=self.config.silent_after_s or 0.0)
         registry.keep_only(one.name for one in self._presets)
         yield from registry.nodes()
         self._stream = self._open(io)

@@ -9,6 +9,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from agent.api import Node, Property, Reading, Yielded
 from .config import MOST
 from .findings import Finding, Known, Online, Seen
 from .members import Entry, Member, packed, unpacked
-from .quantities import MAX_NAME
+from .quantities import LASTING_S, MAX_NAME
 
 FORGET_DAYS = 30
 """A node that nobody heard for so long is not restored at a start."""
@@ -31,10 +32,12 @@ DAY_US = 86_400_000_000
 
 class Registry:
     def __init__(self, instance: str, kept: dict[str, Any], *, interval_s: float | None, own: int, now_s: float,
-                 today: int | None) -> None:
+                 today: int | None, least_age_s: float = 0.0) -> None:
+        """``least_age_s``: no value counts as stale before, whatever its project's habit is."""
         self._instance = instance
         self._kept = kept
         self._interval_s = interval_s
+        self._least_age_s = least_age_s
         self._members: dict[tuple[str, str], Member] = {}
         self._ids: dict[str, Member] = {}
         self._own = own
@@ -211,6 +214,7 @@ class Registry:
     def _entry(self, member: Member, key: str, prop: Property, longer: str, grown: dict[str, Member], *,
                sure: bool = False) -> Entry | None:
         """The property behind a key, made when there is room. Only a description changes what a name means."""
+        prop = _aged(prop, self._least_age_s)
         entry = member.keys.get(key)
         if entry is None:
             if not self._room():
@@ -254,6 +258,16 @@ class Registry:
                 del self._members[at], self._ids[member.id]
                 self.series -= 1 + len(member.keys)
                 self._dirty = True
+
+
+@lru_cache(maxsize=2048)
+def _aged(prop: Property, least_age_s: float) -> Property:
+    """What is told when it changes only is not missed: a door that nobody opens is no fault, and of a node that has
+    gone the measured values are all that is stale, so that it is one alert."""
+    age_s = prop.max_age_s
+    if age_s is None:
+        return prop
+    return msgspec.structs.replace(prop, max_age_s=max(age_s, least_age_s), comes_and_goes=age_s >= LASTING_S)
 
 
 def _same(entry: Entry, prop: Property) -> bool:

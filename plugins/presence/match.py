@@ -111,8 +111,9 @@ class Matcher:
                     sign.source_up(t_s)
                 else:
                     sign.source_down(f"{SCANNER_IS} {value}")
-            elif ((node == wanted.scanner or node.startswith(f"{wanted.scanner}-"))
-                  and not sign.why.startswith(SCANNER_IS)):  # a scanner that is down goes on counting nothing
+            elif node == wanted.scanner and not sign.why.startswith(SCANNER_IS):
+                # Its own node, which speaks every 10 s: ``ble-garage`` may be a badge of it or another scanner. And one
+                # that is down goes on counting nothing.
                 sign.source_up(t_s)
 
     def _on_mqtt(self, event: Event, t_s: float) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from agent.api import ConfigError, Io, MessageStream, Node, Plugin, Property, Reading, RetryLater, Subscription, Yielded
+from agent.api import Io, MessageStream, Node, Plugin, Property, Reading, RetryLater, Subscription, Yielded
 
 from .decide import anyone
 from .events import Event, decode, recorded
@@ -50,14 +49,11 @@ class Presence(Plugin, name="presence"):
         Property(name="blind_signs", datatype="integer", title="Signs that nobody can see now", minimum=0,
                  diagnostic=True, state_class="measurement"),
         Property(name="bad_events", datatype="integer", title="Unreadable events since start", diagnostic=True,
-                 state_class="total_increasing"),
+                 state_class="measurement"),  # no total: the ledger would tell of a reset at every restart
     )
 
     def __init__(self, config: PresenceConfig) -> None:
         super().__init__(config)
-        for person in config.persons:
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", person) or len(person) > 30:
-                raise ConfigError(f"persons.{person}: an id is a-z, 0-9 and -; its title is free")
         self._matcher = Matcher(config)
         self._bad = 0
         self._since: dict[str, str | None] = {}

@@ -30,9 +30,14 @@ class ProbeSource:
 
     def __init__(self, probes: tuple[PingSign | ArpSign, ...], canary: str | None = None) -> None:
         self._inbox = Inbox()
-        self._pings = {sign.host: sign.every_s for sign in probes if isinstance(sign, PingSign)}
-        self._arps: dict[tuple[str, str], float] = {
-            (sign.host, (sign.mac or "").lower()): sign.every_s for sign in probes if isinstance(sign, ArpSign)}
+        self._pings: dict[str, float] = {}
+        self._arps: dict[tuple[str, str], float] = {}
+        for sign in probes:  # of two signs of one host the more impatient one sets the pace, else it is found silent
+            if isinstance(sign, PingSign):
+                self._pings[sign.host] = min(sign.every_s, self._pings.get(sign.host, sign.every_s))
+            else:
+                at = sign.host, (sign.mac or "").lower()
+                self._arps[at] = min(sign.every_s, self._arps.get(at, sign.every_s))
         self._canary = canary
         self._ending = threading.Event()
         self.fileno, self.receive = self._inbox.fileno, self._inbox.receive

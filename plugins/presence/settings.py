@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -100,3 +101,9 @@ class PresenceConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A host that is always there (the router): while it does not answer a ping, nobody is said not to answer."""
     interval_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     """How often an answer is said again when nothing changes."""
+
+    def __post_init__(self) -> None:
+        for person in self.persons:
+            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", person) or len(person) > 30:
+                raise ValueError(f"persons: {person!r}: an id is a-z, 0-9 and -, at most 30 characters; its title is "
+                                 "free")

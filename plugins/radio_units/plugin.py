@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from agent.api import CommandRefused, ConfigError, Io, Plugin, RetryLater, Value, Yielded
+from agent.api import CommandRefused, Io, Plugin, RetryLater, Value, Yielded
 from firmware_bridges.muta import OPERATOR, Update, to_unit
 
 from .conversation import ANSWER_S, Conversation, now_s
@@ -38,11 +37,7 @@ class RadioUnits(Plugin, name="radio_units"):
         units: list[RadioUnit] = []
         fixed: dict[bytes, str] = {}
         for unit_id, unit in config.units.items():
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", unit_id) or len(unit_id) > 30:
-                raise ConfigError(f"units.{unit_id}: a unit's id is a-z, 0-9 and -, at most 30 characters")
             uid = unit.uid.lower()
-            if uid in {other.uid for other in units}:
-                raise ConfigError(f"units.{unit_id}.uid: {unit.uid} is another unit's already")
             title = unit.title or unit_id.replace("-", " ").capitalize()
             units.append(RadioUnit(unit_id, uid, title, unit.defaults, config.battery_low_v))
             if unit.address is not None:
@@ -185,9 +180,3 @@ class RadioUnits(Plugin, name="radio_units"):
         from .simulate import simulated
 
         return simulated(config, seed)
-
-
-def _now_s(io: Io) -> float:
-    return io.clock.boottime_us() / 1e6
-
-

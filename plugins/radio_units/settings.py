@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -36,3 +37,12 @@ class RadioUnitsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Left out, two random bytes a session, as the network wants it."""
     swap_written_bytes: bool = False
     """For firmware that takes two-byte values high byte first although it sends them low byte first."""
+
+    def __post_init__(self) -> None:
+        uids: set[str] = set()
+        for unit_id, unit in self.units.items():
+            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", unit_id) or len(unit_id) > 30:
+                raise ValueError(f"units: {unit_id!r}: a unit's id is a-z, 0-9 and -, at most 30 characters")
+            if unit.uid.lower() in uids:
+                raise ValueError(f"units: {unit_id}.uid: {unit.uid} is another unit's already")
+            uids.add(unit.uid.lower())

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent.api import Node, Plugin, Property, Reading, RetryLater
+from agent.api import Node, Plugin, Property, Reading, RetryLater, mqtt_line
 from agent.replay.capture import escape
 from agent.testing import io_over
 from firmware_bridges.muta import Info, Kind, Register, Unit, Update, ValueField, to_host
+from plugins.foreign_mqtt.config import ForeignMqttConfig, TasmotaConfig, Zigbee2mqttConfig
+from plugins.foreign_mqtt.plugin import ForeignMqtt
 from plugins.internet.config import InternetConfig, Target
 from plugins.internet.plugin import Internet
 from plugins.light.plugin import Light, LightConfig
@@ -117,6 +119,12 @@ def radio() -> tuple[Plugin, float, bytes]:
     return RadioUnits(RadioUnitsConfig(units={"room": UnitConfig(uid="1a2b3c4d", defaults={"UpF": 10})})), 300, rows
 
 
+def nodes() -> tuple[Plugin, float, bytes]:
+    """A Tasmota with a TelePeriod of an hour, as silent_after_s says."""
+    said = [(float(t_s), mqtt_line("tele/plug/SENSOR", b'{"ENERGY": {"Power": 38}}')) for t_s in range(0, 20_000, 3600)]
+    return ForeignMqtt(ForeignMqttConfig(tasmota=TasmotaConfig(), silent_after_s=3 * 3600)), 10, transcript(*said)
+
+
 TOLD: dict[str, tuple[Any, set[str]]] = {
     "internet": (internet, {"own/latency_ms", "port/latency_ms", "own/bad_outcomes", "own/fault"}),
     "light": (light, {"own/bad_lines", "own/luminosity_pct", "own/dark"}),
@@ -126,6 +134,7 @@ TOLD: dict[str, tuple[Any, set[str]]] = {
     "presence": (presence, {"anna/presence", "anna/present", "own/anyone_home"}),
     "radio": (radio, {"own/refused_units", "room/heard", "room/battery_low", "room/pending_writes",
                       "room/temperature_c"}),
+    "nodes": (nodes, {"plug/active_power_w", "plug/online", "own/messages"}),
 }
 
 
@@ -135,3 +144,22 @@ def test_what_is_told_at_a_change_only_becomes_no_stale_alert(name: str) -> None
     told, old = too_old(*made())
     assert wanted <= told, "else this looks at nothing"
     assert not old
+
+
+def test_a_door_that_nobody_opens_and_a_lamp_that_nobody_touches_are_never_stale() -> None:
+    """And of a node that has gone only what it measured is, all of it: one alert."""
+    capture = transcript(
+        (1, mqtt_line("zigbee2mqtt/door", b'{"contact": true, "temperature": 20.5, "battery": 90}')),
+        (2, mqtt_line("zigbee2mqtt/lamp", b'{"state": "ON", "brightness": 254}')))
+    plugin = ForeignMqtt(ForeignMqttConfig(zigbee2mqtt=Zigbee2mqttConfig()))
+    props: dict[str, Property] = {}
+    with io_over(capture) as io:
+        try:
+            for item in plugin.run(io):
+                if isinstance(item, Node):
+                    props |= {f"{item.id}/{prop.name}": prop for prop in item.properties}
+        except RetryLater:
+            pass  # the capture has ended
+    assert {name for name, prop in props.items() if not prop.comes_and_goes} == {"door/temperature_c",
+                                                                                "door/battery_pct"}
+    assert {"door/open", "door/online", "lamp/on", "lamp/brightness_pct"} <= set(props)

@@ -36,7 +36,7 @@ class Town:
                      "port": Target(kind="tcp", address=f"127.0.0.1:{self.port.port}"),
                      "name": Target(kind="dns", address=f"127.0.0.1:{self.name.port}")},
             gateway=f"127.0.0.1:{self.router.port}", resolver=f"127.0.0.1:{self.resolver.port}",
-            interval_s=0.1, retry_s=0.1, timeout_s=0.4)
+            interval_s=0.1, retry_s=0.1, timeout_s=3.0)  # generous: a busy machine is no outage
         return msgspec.structs.replace(config, **more)
 
 
@@ -61,13 +61,13 @@ def test_B41_the_providers_line_goes_and_comes_back_and_the_router_is_not_blamed
         town.net.refuse(*town.provider)
         reached(plugin, False, "line")
         assert plugin.value("gateway_reached") is True
-        assert "the router 127.0.0.1 answers" in (plugin.alerts["x"] or "")
+        plugin.until("the alert", lambda: "the router 127.0.0.1 answers" in (plugin.alerts.get("x") or ""))
         assert plugin.value("answer", "port") == "refused" and plugin.value("loss_pct", "port") > 0
         town.net.accept(*town.provider)
         reached(plugin, True, "none")
         plugin.until("the outage is told", lambda: plugin.values("outage_s"))
     assert plugin.values("internet_event") == ["lost", "returned"]
-    assert len(plugin.values("outage_s")) == 1 and plugin.alerts["x"] is None
+    assert len(plugin.values("outage_s")) == 1 and plugin.alerts.get("x") is None
     assert plugin.lines.of("error") == []
 
 
@@ -80,7 +80,7 @@ def test_a_router_that_is_gone_too_is_named(town: Town) -> None:
             town.net.refuse(*town.provider)
             reached(plugin, False, "gateway")
             assert plugin.value("gateway_reached") is False
-            assert "the router 127.0.0.1 does not answer" in (plugin.alerts["x"] or "")
+            plugin.until("the alert", lambda: "the router 127.0.0.1 does not answer" in (plugin.alerts.get("x") or ""))
     finally:
         for sock in (listener, *waiting):
             sock.close()
@@ -123,7 +123,7 @@ def test_a_liar_of_a_name_server_is_found_where_the_right_address_is_known(town:
 def test_B57_servers_that_take_all_and_say_nothing_end_at_the_deadline(town: Town) -> None:
     for place in town.provider:
         place.mode = "mute"
-    with at_work(Internet, town.config(timeout_s=0.2)) as plugin:
+    with at_work(Internet, town.config(timeout_s=0.5)) as plugin:
         plugin.until("two rounds", lambda: len(plugin.values("reached", "page")) >= 2)
         assert plugin.values("answer", "page")[0] == plugin.values("answer", "name")[0] == "timeout"
         assert plugin.value("answer", "port") == "connected"
@@ -135,7 +135,7 @@ def test_names_that_are_not_resolved_are_a_fault_of_their_own(town: Town) -> Non
     town.net.refuse(town.resolver)
     with at_work(Internet, config) as plugin:
         reached(plugin, True, "dns")
-        assert "names are not resolved" in (plugin.alerts["x"] or "")
+        plugin.until("the alert", lambda: "names are not resolved" in (plugin.alerts.get("x") or ""))
         assert plugin.value("answer", "page") == "timeout"
 
 

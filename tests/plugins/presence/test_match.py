@@ -9,12 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.api import ConfigError
 from plugins.presence.decide import Sight
 from plugins.presence.events import Event, decode, encode, recorded
 from plugins.presence.files import leases, log_words, stations
 from plugins.presence.match import Matcher, Unreadable
-from plugins.presence.plugin import Presence
 from plugins.presence.settings import PresenceConfig
 
 MAC = "02:00:5e:10:00:31"
@@ -77,6 +75,15 @@ def test_of_several_scanners_the_last_that_saw_it_denies_it() -> None:
 
 
 # --- topics ---------------------------------------------------------------------------------------------------------
+
+
+def test_another_scanner_of_a_name_that_begins_alike_does_not_vouch_for_a_dead_one() -> None:
+    found = matcher({"by": "ble", "device": "anna-badge"})
+    found.take(heard("ble-anna-badge", "rssi_dbm", -60), 0)
+    for t_s in range(5, 300, 10):
+        found.take(heard("ble-garage", "advertisers", 7), t_s)
+        found.take(heard("ble-garage-keys", "rssi_dbm", -60), t_s)
+    assert found.persons["anna"].signs[0].sight(300) == "unknown"
 
 
 @pytest.mark.parametrize("sign, payload, wanted", [
@@ -210,9 +217,8 @@ def test_signs_of_one_kind_get_names_of_their_own() -> None:
 
 
 def test_a_persons_id_is_an_id() -> None:
-    config = msgspec.convert({"persons": {"Anna K.": {"signs": [{"by": "ping", "host": "a"}]}}}, PresenceConfig)
-    with pytest.raises(ConfigError, match=r"persons\.Anna K\.: an id is a-z"):
-        Presence(config)
+    with pytest.raises(msgspec.ValidationError, match=r"persons: 'Anna K\.': an id is a-z"):
+        msgspec.convert({"persons": {"Anna K.": {"signs": [{"by": "ping", "host": "a"}]}}}, PresenceConfig)
 
 
 def test_the_example_has_every_kind_of_sign(tmp_path: Path) -> None:

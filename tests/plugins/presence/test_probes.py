@@ -12,6 +12,9 @@ import pytest
 
 from plugins.presence.neighbours import parse
 from plugins.presence.ping import checksum
+from plugins.presence.probes import ProbeSource
+from plugins.presence.settings import PingSign
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACES = ["unshare", "-rn"]
@@ -57,3 +60,13 @@ def test_a_neighbour_without_a_link_address_has_not_answered() -> None:
 def test_the_checksum_of_rfc_1071() -> None:
     packet = bytes.fromhex("0800f7ff 0000 0000".replace(" ", ""))
     assert checksum(packet) == 0
+
+
+def test_two_signs_of_one_host_are_asked_for_as_often_as_the_more_impatient_one_wants() -> None:
+    """Else its source counts as dead three of its own turns later."""
+    probes = ProbeSource((PingSign(host="127.0.0.1", every_s=1), PingSign(host="127.0.0.1", every_s=3600)))
+    try:
+        told: list[object] = []
+        until("a second turn", lambda: told.extend(probes.receive()) or len(told) >= 2)
+    finally:
+        probes.close()

@@ -9,7 +9,7 @@ import pytest
 from agent.api import Reading, RetryLater
 from agent.replay.engine import Replay
 from agent.testing import Lines, io_over
-from firmware_bridges.muta import Kind, Register, Unit, Update, ValueField, to_host
+from firmware_bridges.muta import Kind, Register, Unit, Update, ValueField, encode_field, to_host
 from plugins.radio_units.captures import stamped
 from plugins.radio_units.labels import Known, property_of, told, wanted
 from plugins.radio_units.network import Network, RadioUnit
@@ -216,3 +216,11 @@ def test_a_row_of_blanks_is_no_frame_and_takes_no_time() -> None:
     assert stamped(b"1," + b" " * 100_000 + b"x\n") is None
     assert stamped(b"1" + b" " * 100_000 + b"," + b"4d " * 50_000 + b"x\n") is None
     assert stamped(b" 12.5 ;\t\"4d 00 20:03\" \r\n") == [(0.0, bytes.fromhex("4d002003").ljust(64, b"\0"))]
+
+
+@pytest.mark.parametrize("kind", [Kind.UINT8, Kind.UINT16, Kind.FIXED16])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_default_that_is_no_number_is_given_up_and_not_sent(kind: Kind, value: float) -> None:
+    """TOML knows ``inf`` and ``nan``."""
+    with pytest.raises(ValueError, match="UpF takes no"):
+        encode_field(UPF._replace(kind=kind, value=value))

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.api import ConfigError
 from agent.testing import AtWork, FakePty, at_work
 from firmware_bridges.muta import (
     OPERATOR,
@@ -247,9 +246,9 @@ def test_B41_no_gateway_is_one_line(tmp_path: Path, link: Any, says: str) -> Non
     ({"Salon": UnitConfig(uid=SALON)}, "a unit's id is"),
     ({"a": UnitConfig(uid=SALON), "b": UnitConfig(uid=SALON.upper())}, "another unit's already"),
 ])
-def test_units_that_cannot_be_are_refused(units: dict[str, UnitConfig], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
-        RadioUnits(RadioUnitsConfig(units=units))
+def test_units_that_cannot_be_are_refused_before_anything_runs(units: dict[str, UnitConfig], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        RadioUnitsConfig(units=units)
 
 
 def test_what_people_keep_captures_in() -> None:
