@@ -12,6 +12,7 @@ reaches the world only through the :class:`Io` it is handed, so every plugin als
 from __future__ import annotations
 
 import enum
+import importlib
 import os
 import threading
 from collections import deque
@@ -489,3 +490,15 @@ def title_of(prop: Property) -> str:
 
 _SPELT = {"%": "pct", "°": "", "/": " ", "³": "3", "²": "2", "µ": "u"}
 """How a unit's signs are written in a property's name: ``temperature_c``, ``flow_l_h``, ``volume_m3``."""
+
+
+LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins"}
+"""What few plugins need, from where it is: ``from agent.api import SimPins`` imports it for them alone.
+
+``SimPins``: input pins of a simulated source. ``Outages``: the running outage and its length, over restarts."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in LENT:
+        return getattr(importlib.import_module(LENT[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = ("agent", "plugins", "firmware_bridges", "hub", "provisioning")
 ARROWS: dict[str, set[str]] = {
     "agent": set(),
-    "plugins": {"agent.api", "agent.simpins", "firmware_bridges"},
+    "plugins": {"agent.api", "firmware_bridges"},
     "firmware_bridges": set(),
     "hub": {"agent.api", "agent.wire", "agent.settings", "agent.bus", "agent.inference", "agent.rules"},
     "provisioning": {"agent.settings", "agent.wire"},

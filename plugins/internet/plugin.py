@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from agent.api import Io, MessageStream, Plugin, Reading, RetryLater, Yielded
+from agent.api import Io, MessageStream, Outages, Plugin, Reading, RetryLater, Yielded
 
 from . import properties
 from .config import RESERVED, InternetConfig, Target, found_target
-from .outages import Outages
 from .outcome import Judged, Outcome, judge, parse
 from .prober import Prober
 from .verdict import Confirmed, History, Verdict, decide

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from agent.api import GpioIo, Io, MessageStream, Plugin, Property, Reading, RetryLater, Yielded
+from agent.api import GpioIo, Io, MessageStream, Outages, Plugin, Property, Reading, RetryLater, Yielded
 
 from . import nut
 from .config import UPSD, MainsConfig, address
-from .outages import Outages
 from .presence import US, Change, Presence
 from .properties import PROPERTIES, properties
 from .upsd import UpsdSource, UpsdTrouble

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from agent.simpins import SimPins
+from agent.api import SimPins
 
 PRESENT_S = (120.0, 300.0)
 AWAY_S = (15.0, 40.0)

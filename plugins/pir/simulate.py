@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from agent.simpins import SimPins
+from agent.api import SimPins
 
 ACTIVE_S = (2.0, 5.0)
 """An HC-SR501 at its shortest setting holds its output so long."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent.simpins import SimPins
+from agent.api import SimPins
 
 from .sim_house import DAY_S, Use, day_uses, pulses
 

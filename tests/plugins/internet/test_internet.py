@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from agent.api import RetryLater
+from agent.outages import Outages
 from agent.testing import AtWork, at_work, io_over
 from plugins.internet.config import InternetConfig, Target
-from plugins.internet.outages import Outages
 from plugins.internet.plugin import Internet
 from plugins.internet.prober import Prober
 from plugins.internet.simulate import Loopback, Place, black_hole

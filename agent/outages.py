@@ -1,4 +1,4 @@
-"""The running outage and how long it took, over restarts and power cuts (``io.kept``)."""
+"""For plugins: the running outage and how long it took, over restarts and power cuts (``io.kept``)."""
 
 from __future__ import annotations
 
