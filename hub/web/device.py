@@ -31,6 +31,8 @@ SYS_HIDDEN = ("ledger", "restart", "last-update", "last-receipt", "version", "ad
 LOG_LINES = 200
 SPARK_US = 6 * 3600 * 1_000_000
 SPARK_POINTS = 48
+FEW_POINTS = 5
+YOUNG_US = 20 * 60 * 1_000_000
 
 
 class Value(Struct, frozen=True):
@@ -149,6 +151,9 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         for row in hut.history.series_of(device_id).values():
             if row.t_us > now - SPARK_US and not isinstance(row.value, str | dict | list):
                 chart = hut.history.reader.chart(row.id, now - SPARK_US, now, SPARK_POINTS)
+                if len(chart.t_us) < FEW_POINTS:  # a young series: its first minutes are worth a line too
+                    near = hut.history.reader.chart(row.id, now - YOUNG_US, now, SPARK_POINTS)
+                    chart = max(chart, near, key=lambda one: len(one.t_us))
                 drawn[str(row.id)] = str(sparkline(chart))
         return jsonify(drawn)
 

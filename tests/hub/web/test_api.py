@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hub.store.writer import Writer
 from hub.web.api import DeviceOut
 from hub.web.openapi import OPERATIONS, openapi_path
+from tests.hub.store import lab as store_lab
 from tests.hub.web.lab import Client, Devices, Web, fill_store
 from tests.waiting import until
 
@@ -168,3 +170,17 @@ def test_the_series_page_says_what_to_do_without_the_chart_library(
     assert "Nothing in this range" in empty
     assert client.get("/series/99999").status == 404
     assert client.get(f"/series/{row['id']}?range=nonsense").status == 400
+
+
+def test_a_series_of_three_minutes_has_a_line_already(web: Web, devices: Devices) -> None:
+    """Sparklines cover six hours, 48 points: what is younger is drawn from its first minutes."""
+    now_us = web.now_us()
+    boot_at = now_us - 3_600_000_000
+    with Writer(web.settings.samples_db) as writer:
+        writer.commit([store_lab.batch(1, {"main-meter/active_power_l1_w": [
+            (3_600_000_000 - (180 - n) * 1_000_000, 400.0 + n % 7) for n in range(180)]},
+            device="bc-power", received_us=now_us, offset_us=boot_at)])
+    devices.device("bc-power", "Boiler room")
+    until("the device", lambda: web.hut.tree.device("bc-power"))
+    (svg,) = web.login("vera").get("/device/bc-power/sparks").json.values()
+    assert svg.startswith("<svg") and svg.count("L") >= 8, svg
