@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -21,6 +22,8 @@ class SmallHub:
                  answering: bool = True) -> None:
         self.device, self.port, self.term, self.generation = device, port, term, generation
         self.answering = answering
+        self.pace_s = 0.0
+        """How long it takes for each batch."""
         self.deaf_to: set[int] = set()
         """Sequence numbers whose header "cannot be read"."""
         self.keys: Counter[tuple[str, int]] = Counter()
@@ -53,6 +56,7 @@ class SmallHub:
         self.say("ready")
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        time.sleep(self.pace_s)
         try:
             self._take(message.payload)
         except Exception as error:
