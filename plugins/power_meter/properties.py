@@ -163,8 +163,8 @@ def _contract() -> list[Property]:
 LINK: tuple[Property, ...] = (
     Property(name="link_quality_pct", datatype="float", unit="%", title="Link quality", minimum=0, maximum=100,
              state_class="measurement", diagnostic=True, max_age_s=180),
-    Property(name="bad_frames", datatype="integer", title="Bad frames since start", state_class="total_increasing",
-             diagnostic=True, max_age_s=180),
+    # no total: it begins anew at every start, and a restart is no reset meter
+    Property(name="bad_frames", datatype="integer", title="Bad frames since start", diagnostic=True, max_age_s=180),
     Property(name="protocol", datatype="string", title="Protocol and speed", diagnostic=True, max_age_s=SLOW_S,
              optional=True),
 )
