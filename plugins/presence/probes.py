@@ -47,7 +47,7 @@ class ProbeSource:
             self._thread.start()
 
     def send(self, data: bytes) -> None:
-        raise NotImplementedError("nothing is sent to probes")
+        return  # a Source has it; probes ask by themselves
 
     def close(self) -> None:
         self._ending.set()

@@ -106,8 +106,7 @@ def test_a_walk_is_told_with_its_times_and_everything_about_the_link() -> None:
             changes.append((last, record["t"]))
     assert [value for value, _ in changes] == [False, True, False]
     assert 8.0 < changes[1][1] < 9.5 and 14.5 < changes[2][1] < 16.0, "ends with the hold of 3 s"
-    assert set(values(got, "rate_hz")) <= {99.0, 100.0, 101.0, values(got, "rate_hz")[-1]}
-    assert 90 < values(got, "rate_hz")[-1] < 110 and set(values(got, "channel")) == {11}
+    assert set(values(got, "rate_hz")) <= {99.0, 100.0, 101.0} and set(values(got, "channel")) == {11}
     assert set(values(got, "rssi_dbm")) <= {-48, -47, -46} and values(got, "calibration")[-1] == "ready"
     assert values(got, "corrupt_line_ratio", None)[-1] == 0.0 and values(got, "links", None)[-1] == 1
 
