@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Datatype = Literal["float", "integer", "boolean", "string", "enum", "datetime", "duration", "json"]
 StateClass = Literal["measurement", "total", "total_increasing"]
@@ -376,6 +376,105 @@ class GpioIo(Io, Protocol):
         ...
 
 
+class PlainRelay(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="driver", tag="plain"):
+    """``relay = { driver = "plain", line = "GPIO17" }``: a relay that is on while its line is active, and falls off
+    with its power. Normally-open contact; GPIO 9 to 27 of a Pi, which boot with a pull-down."""
+
+    line: str
+    """``GPIO17``, ``gpiochip0/17``, or ``sim:<path of a file>`` of a simulated source."""
+    active_low: bool = False
+    probe_line: str = ""
+    """An input that is active while the contact is closed."""
+    probe_active_low: bool = False
+
+
+class LatchingRelay(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="driver", tag="latching"):
+    """``relay = { driver = "latching", set_line = "GPIO23", reset_line = "GPIO24", probe_line = "GPIO22" }``: a relay
+    with two coils that stays where its last pulse put it, also through a crash and a power cut."""
+
+    set_line: str
+    reset_line: str
+    active_low: bool = False
+    pulse_ms: Annotated[int, Meta(ge=20, le=200)] = 100
+    """How long a coil has current; never held."""
+    probe_line: str = ""
+    probe_active_low: bool = False
+
+
+AnyRelay = PlainRelay | LatchingRelay
+
+
+class Duty(Struct, frozen=True, kw_only=True):
+    """What ``guard`` holds an actuator to, whatever its control loop says (DESIGN section 9).
+
+    ``kind``: ``heat`` is ON only as a lease and OFF when in doubt; ``hold`` stays where it was told (a valve, a lamp),
+    also through a restart and a power cut."""
+
+    kind: Literal["heat", "hold"]
+    lease_s: float = 30.0
+    silence_s: float = 10.0
+    """Control that says nothing for so long is dead: OFF."""
+    sample_grace_s: float = 120.0
+    """OFF at the latest so long after the sample's own max age ran out."""
+    max_on_s: float = 4 * 3600.0
+    """Longest unbroken ON; then OFF for ``rest_s``, then ON only if control has seen that it heats."""
+    rest_s: float = 180.0
+    frost_s_per_h: float = 0.0
+    """Seconds of ON an hour that need no fresh sample (at most 600)."""
+
+
+class RelayState(Struct, frozen=True, kw_only=True):
+    """What ``guard`` last said. ``on`` is None until it has said something."""
+
+    on: bool | None = None
+    contact: bool | None = None
+    """The probe's word; None without a probe line."""
+    why: str = ""
+    """Why it is so, in the guard's words ("lease ended: control silent for 10 s")."""
+    fault: str = ""
+    """E_RELAY_STUCK, E_GPIO ...: one line, or nothing."""
+    since_us: int = 0
+    """CLOCK_BOOTTIME of the last change of ``on``."""
+    heard_us: int = 0
+    """CLOCK_BOOTTIME of this word."""
+
+
+class Relay(Protocol):
+    """The control side of one actuator. Nothing here waits: the pin is ``guard``'s."""
+
+    def ask(self, on: bool, *, sample_us: int | None = None, sample_max_age_s: float = 0.0, frost: bool = False,
+            heats: bool = False, why: str = "") -> RelayState:
+        """Say what is wanted and renew the lease: call it every second or two, also when nothing changes.
+
+        ``sample_us``: CLOCK_BOOTTIME of the reading that the decision rests on, good for ``sample_max_age_s``; kind
+        ``heat`` is ON with none only as ``frost`` duty. ``heats``: the room or the meter showed that it heats."""
+        ...
+
+    @property
+    def state(self) -> RelayState: ...
+
+    def close(self) -> None: ...
+
+
+class RelayIo(Io, Protocol):
+    """For actuators (``actuator = True``, :meth:`Plugin.duty`)."""
+
+    def relay(self) -> Relay:
+        """The one relay of this instance, held by its ``guard``."""
+        ...
+
+
+class Climate(Struct, frozen=True, kw_only=True):
+    """Which properties of a plugin make one thermostat (Home Assistant's ``climate``). ``mode`` is an enum with
+    ``off``; ``action`` an enum of ``off, idle, heating``; ``preset`` an enum."""
+
+    mode: str
+    setpoint: str
+    temperature: str
+    action: str
+    preset: str = ""
+
+
 class MqttIo(Io, Protocol):
     """For plugins that take in what others say on our broker, through ``uplink``'s one connection."""
 
@@ -398,6 +497,9 @@ class Plugin:
     process: ClassVar[str | None] = None
     """Plugins of the same word share one process on boards with little memory."""
     actuator: ClassVar[bool] = False
+    """It switches something: its Config has ``relay: AnyRelay``, a ``guard`` process holds it, and it is never in a
+    shared process."""
+    climate: ClassVar[Climate | None] = None
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -424,6 +526,11 @@ class Plugin:
     def node_command(self, io: Io, node: str, property_name: str, value: Value) -> Value:
         """The same for a settable property of a :class:`Node` that the plugin found; ``node`` is its id."""
         raise CommandRefused(f"{self.name}: {node} takes no commands")
+
+    @classmethod
+    def duty(cls, config: Any) -> Duty:
+        """For an actuator: what its guard holds it to. Both processes ask, with the same config."""
+        raise NotImplementedError(f"{cls.name} has no duty")
 
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:
