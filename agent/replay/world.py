@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from agent.api import ConfigError, Duty, Heard, Log, Message, RetryLater, mqtt_message
+from agent.api import CommandRefused, ConfigError, Duty, Heard, Log, Message, RetryLater, mqtt_message
 from agent.guard.inline import InlineRelay
 from agent.replay.capture import Entry, Snapshot
 
@@ -27,10 +28,11 @@ class Ended(RetryLater):
 
 
 class VirtualClock:
-    """:class:`agent.api.Clock` that starts at 0 and moves when somebody waits. Wall time is unknown."""
+    """:class:`agent.api.Clock` that starts at 0 and moves when somebody waits. Wall time is unknown until it is set."""
 
     def __init__(self) -> None:
         self.now_us = 0
+        self.wall_offset_us: int | None = None
         self.over: Callable[[], bool] = lambda: False
 
     def boottime_us(self) -> int:
@@ -40,7 +42,14 @@ class VirtualClock:
         return self.now_us / US
 
     def wall_us(self) -> int | None:
-        return None
+        return None if self.wall_offset_us is None else self.now_us + self.wall_offset_us
+
+    def set_wall(self, text: str) -> None:
+        """It is this time (RFC 3339) now. Raises ValueError."""
+        told = datetime.fromisoformat(text.strip())
+        if told.tzinfo is None:
+            raise ValueError("no zone")
+        self.wall_offset_us = round(told.timestamp() * US) - self.now_us
 
     def sleep(self, seconds: float) -> bool:
         if self.over():
@@ -319,18 +328,33 @@ class ReplayMessages:
 
 class ReplayReadings:
     """:class:`agent.api.Subscription` over a source: each message is a line ``now/<node>/<property> <JSON value>`` or
-    ``live/<device>/<node>/<property> <JSON value>``; a value that is not good is ``{"v": 85.0, "q": "bad"}``."""
+    ``live/<device>/<node>/<property> <JSON value>``; a value that is not good is ``{"v": 85.0, "q": "bad"}``.
 
-    def __init__(self, messages: ReplayMessages, topics: tuple[str, ...], log: Log) -> None:
+    Between them ``set/<property> <JSON value>`` is a command to the plugin, and ``clock <RFC 3339>`` says what time it
+    is."""
+
+    def __init__(self, messages: ReplayMessages, topics: tuple[str, ...], log: Log, clock: VirtualClock,
+                 command: Callable[[str, Any], object]) -> None:
         self._messages = messages
         self._topics = topics
         self._log = log
+        self._clock = clock
+        self._command = command
 
     def get(self, timeout_s: float) -> Heard | None:
         message = self._messages.read(timeout_s)
         if message is None:
             return None
         lane, *place = message.topic.split("/")
+        if message.topic == "clock":
+            try:
+                self._clock.set_wall(message.data.decode("ascii"))
+            except ValueError:
+                self._log.error("clock %r: expected a time as 2026-11-26T22:30:00Z", message.data[:40])
+            return None
+        if lane == "set" and len(place) == 1:
+            self._set(place[0], message.data)
+            return None
         if (lane, len(place)) not in (("now", 2), ("live", 3)):
             self._log.error("%r is no reading: expected now/<node>/<property> <value>", message.topic[:80])
             return None
@@ -346,6 +370,14 @@ class ReplayReadings:
             value, quality = value["v"], value.get("q")
         device = place[0] if lane == "live" else None
         return Heard(device, place[-2], place[-1], value, message.t_us or 0, quality)
+
+    def _set(self, name: str, data: bytes) -> None:
+        try:
+            self._command(name, msgspec.json.decode(data))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._log.error("set/%s: no JSON value: %s", name[:80], error)
+        except CommandRefused as error:
+            self._log.warning("set/%s refused: %s", name, error)
 
     def close(self) -> None:
         return
@@ -363,6 +395,8 @@ class ReplayIo:
         self._source = source
         self._root = root
         self._duty = duty
+        self.command: Callable[[str, Any], object] = lambda name, value: None
+        """What a ``set`` line of the capture is given to."""
 
     @property
     def root(self) -> Path:
@@ -384,7 +418,8 @@ class ReplayIo:
         return ReplayMessages(self._source, self.clock, topics=True)
 
     def subscribe(self, *topics: str) -> ReplayReadings:
-        return ReplayReadings(ReplayMessages(self._source, self.clock, topics=True), topics, self.log)
+        return ReplayReadings(ReplayMessages(self._source, self.clock, topics=True), topics, self.log, self.clock,
+                              lambda name, value: self.command(name, value))
 
     def relay(self) -> InlineRelay:
         if self._duty is None:
