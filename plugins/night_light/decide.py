@@ -113,7 +113,7 @@ class Lamp:
         if not self._turn_from_us <= wall_us < self._turn_until_us:
             self._turn = next_turn(wall_us, self._config.latitude, self._config.longitude)
             self._turn_from_us = wall_us
-            self._turn_until_us = wall_us + 60 * MINUTE_US if self._turn is None else self._turn.t_us
+            self._turn_until_us = wall_us + 60 * MINUTE_US if self._turn is None else self._turn.t_us - US
         return self._turn
 
     def disagrees(self, now_us: int, wall_us: int | None) -> str | None:
@@ -160,11 +160,11 @@ class Lamp:
     # --- over a restart ---------------------------------------------------------------------------------------
 
     def kept(self) -> dict[str, Any]:
-        return {"mode": self.mode.kept(), "own": round(self.judge.own, 3)}
+        return {"mode": self.mode.kept(), "steps": self.judge.steps}
 
     def restore(self, kept: object, now_us: int) -> None:
         if isinstance(kept, dict):
             self.mode.restore(kept.get("mode"), now_us)
-            own = kept.get("own")
-            if isinstance(own, int | float) and 0 <= own <= MOST:
-                self.judge.own = float(own)
+            steps = kept.get("steps")
+            if isinstance(steps, list):
+                self.judge.restore(step for step in steps if isinstance(step, int | float) and 0 <= step <= MOST)

@@ -31,7 +31,6 @@ FIRST_WORD_S = 10.0
 """Nothing is asked of the relay before guard has said where it is, for so long."""
 BY_HAND = "moved by hand"
 """Guard's word for a contact that changed long after its own pulse."""
-MOST_AT_ONCE = 1000
 
 
 class NightLightIo(BusIo, RelayIo, Protocol): ...
@@ -51,7 +50,7 @@ class NightLight(Plugin, name="night_light"):
         self._wish: bool | None = None
         self._insist = False
         self._due_us = 0
-        self._told: tuple[object, ...] = ()
+        self._told: dict[str, Value] = {}
         self._disagrees = False
         self._trouble = ""
         self._deaf = False
@@ -71,7 +70,7 @@ class NightLight(Plugin, name="night_light"):
         wish = io.kept.get("wish")
         self._wish = wish if isinstance(wish, bool) else None
         relay = io.relay()
-        bus = io.subscribe(self._place.topic) if self._place is not None else None
+        bus = io.subscribe(*([] if self._place is None else [self._place.topic]))
         began_us, self._due_us = io.clock.boottime_us(), 0
         try:
             while not io.stopping:
@@ -90,20 +89,15 @@ class NightLight(Plugin, name="night_light"):
                 yield from self._readings(light, wish, state, now_us, wall_us)
         finally:
             relay.close()
-            if bus is not None:
-                bus.close()
+            bus.close()
 
-    def _listen(self, io: NightLightIo, bus: Subscription | None, light: Lamp) -> None:
-        if bus is None or self._place is None:
-            io.clock.sleep(TICK_S)
-            return
-        heard = bus.get(TICK_S)
-        for _ in range(MOST_AT_ONCE):
-            if heard is None:
-                return
-            if (heard.device, heard.node, heard.property) == self._place:
+    def _listen(self, io: Io, bus: Subscription, light: Lamp) -> None:
+        """Everything that comes within a tick; commands are carried out meanwhile."""
+        until_s = io.clock.monotonic_s() + TICK_S
+        while not io.stopping and (left_s := until_s - io.clock.monotonic_s()) > 0:
+            heard = bus.get(left_s)
+            if heard is not None and (heard.device, heard.node, heard.property) == self._place:
                 light.light(heard.value, heard.quality, heard.t_us)
-            heard = bus.get(0)
 
     def _by_hand(self, io: Io, light: Lamp, state: RelayState, now_us: int, wall_us: int | None) -> None:
         """Somebody has moved the relay itself: that is ON or OFF as if it had been asked for here."""
@@ -154,27 +148,23 @@ class NightLight(Plugin, name="night_light"):
 
     def _readings(self, light: Lamp, wish: Wish, state: RelayState, now_us: int, wall_us: int | None
                   ) -> Iterator[Reading]:
-        ambient = light.judge.ambient if light.fresh(now_us) else None
-        told = (self._is(state), state.contact, light.mode.word, light.mode.until(now_us, wall_us), wish.why,
-                self._disagrees)
-        if told == self._told and now_us < self._due_us:
-            return
-        self._told, self._due_us = told, now_us + round(self.config.interval_s * US)
-        lamp, contact, word, until, why, disagrees = told
-        if lamp is not None:
-            yield Reading("lamp", lamp, now_us)
-        if contact is not None:
-            yield Reading("contact", contact, now_us)
-        yield Reading("mode", word, now_us)
-        if until is not None:
-            yield Reading("until", until, now_us)
-        yield Reading("why", why, now_us)
-        yield Reading("source", wish.source, now_us)
-        if ambient is not None:
-            yield Reading("ambient_light", round(ambient, 3), now_us)
-        if self.config.latitude is not None and wall_us is not None and light.fresh(now_us):
-            yield Reading("sun_disagrees", disagrees, now_us)
-        yield Reading("rejected_values", light.rejected, now_us)
+        """What has changed; everything each ``interval_s``. A value of None is one that there is not now."""
+        fresh = light.fresh(now_us)
+        sun = self.config.latitude is not None and wall_us is not None and fresh
+        values: dict[str, Value] = {
+            "lamp": self._is(state), "contact": state.contact, "mode": light.mode.word,
+            "until": light.mode.until(now_us, wall_us), "why": wish.why, "source": wish.source,
+            "sun_disagrees": self._disagrees if sun else None}
+        slow: dict[str, Value] = {
+            "ambient_light": round(light.judge.ambient, 3) if fresh and light.judge.ambient is not None else None,
+            "rejected_values": light.rejected}
+        if due := now_us >= self._due_us:
+            self._due_us = now_us + round(self.config.interval_s * US)
+            values |= slow
+        for name, value in values.items():
+            if value is not None and (due or value != self._told.get(name)):
+                yield Reading(name, value, now_us)
+        self._told = values
 
     # --- commands ---------------------------------------------------------------------------------------------
 
