@@ -77,6 +77,8 @@ class Keeper:
     def _do(self, verdict: Verdict, now_us: int) -> RelayState:
         if self._open is not None and self._driver is None and now_us >= self._next_us:
             self._opening(now_us)
+            if self._duty.kind == "hold":
+                verdict = self._lease.look(now_us)  # the probe may have told where it was left
         if verdict.on != self._is or self._why != verdict.why:
             self._why = verdict.why
         if verdict.on != self._is and (self._driver is not None or self._open is None):

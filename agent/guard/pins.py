@@ -88,10 +88,8 @@ class SimPinFiles:
         self._paths = {field: Path(line.removeprefix(SIM_PREFIX)) for field, line in lines(relay).items()}
         self._inverted = {field: relay.probe_active_low if field == "probe_line" else relay.active_low
                           for field in self._paths}
-        for field, path in self._paths.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if field in outputs(relay):
-                self.write(field, False)
+        for field in outputs(relay):
+            self.write(field, False)
 
     def write(self, field: str, active: bool) -> None:
         append_level(self._paths[field], active != self._inverted[field])
@@ -106,6 +104,7 @@ class SimPinFiles:
 def append_level(path: Path, level: bool) -> None:
     """One edge, whole or not at all (a short append). Raises PinError."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, b"%d %d\n" % (time.monotonic_ns() // 1000, level))
