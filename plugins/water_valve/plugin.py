@@ -25,7 +25,7 @@ from agent.api import (
 )
 
 from .properties import properties
-from .settings import WaterValveConfig
+from .settings import LEAKS, WaterValveConfig
 from .valve import US, Refused, Valve
 
 TICK_S = 1.0
@@ -148,11 +148,11 @@ class WaterValve(Plugin, name="water_valve"):
         if valve.exercise.active:
             return "closed for a moment, so that it does not seize"
         leak = valve.leak(now_us)
-        if valve.closed:
-            by = valve.by if valve.by.startswith(("a ", "as ")) else f"{self.config.water} reported {valve.by}"
-            still = f", {leak} is still reported" if leak is not None else ""
-            return f"closed: {by}{still}; a person opens it"
-        return f"open: {valve.by}" + (f", although {leak} is reported" if leak is not None else "")
+        if not valve.closed:
+            return f"open{_by(valve.by)}" + (f", although {leak} is reported" if leak is not None else "")
+        still = f", {leak} is still reported" if leak is not None else ""
+        by = f", because {self.config.water} reported {valve.by}" if valve.by in LEAKS else _by(valve.by)
+        return f"closed{by}{still}; only a person opens it"
 
     def _position(self, valve: Valve, now_us: int) -> str:
         wants = valve.wants_closed(now_us)
@@ -171,7 +171,7 @@ class WaterValve(Plugin, name="water_valve"):
         self._alert(io, "stuck", stuck and (
             f"E_VALVE_STUCK the valve {name} was told to be {told}, and {stuck}; kept: it is still told so, nothing else "
             "is tried; do: close or open the stopcock by hand, then look at the valve"))
-        by_leak = valve.closed and not valve.by.startswith(("a ", "as "))
+        by_leak = valve.closed and valve.by in LEAKS
         self._alert(io, "closed", f"{name} is closed, because {self.config.water} reported {valve.by}; open it when the "
                                   "leak is mended" if by_leak else None)
         self._alert(io, "relay", state.fault or None)
@@ -236,3 +236,7 @@ class WaterValve(Plugin, name="water_valve"):
         from .simulate import simulated
 
         return simulated(config, seed)
+
+
+def _by(by: str) -> str:
+    return f" by {by}" if by.startswith("a person") else f", {by}"

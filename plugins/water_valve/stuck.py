@@ -34,7 +34,9 @@ class Stuck:
         """Where it is to be, told again and again."""
         if closed == self._closed:
             return
-        self._closed, self._since_us = closed, now_us
+        # the first word of a run is no movement: it is there already
+        self._since_us = now_us if self._closed is not None else now_us - self._travel_us
+        self._closed = closed
         self._base_l = self._last_l = self._flow_since_us = self._through = self._end_wrong = None
         self._grew = 0
 
