@@ -605,7 +605,8 @@ _SPELT = {"%": "pct", "°": "", "/": " ", "³": "3", "²": "2", "µ": "u"}
 LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins", "SimRelay": "agent.simrelay"}
 """What few plugins need, from where it is: ``from agent.api import SimPins`` imports it for them alone.
 
-``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins. ``Outages``: the running outage and its length, over restarts."""
+``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins. ``Outages``: the
+running outage and its length, over restarts."""
 
 
 def __getattr__(name: str) -> Any:

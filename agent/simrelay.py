@@ -1,4 +1,4 @@
-"""A simulated relay on the pin files of a guard (``sim:<path>``): what a plugin's ``simulate`` and tests have behind it.
+"""A simulated relay on the pin files of a guard (``sim:<path>``), for a plugin's ``simulate`` and for tests.
 
 ::
 

@@ -60,8 +60,8 @@ def _fail(text: str) -> int:
 def config_for(kind: type[Plugin], assignments: Sequence[str]) -> tuple[Any, float | None]:
     """The plugin's Config from ``key=value`` words, and ``interval_s`` if it was among them. Raises ConfigError.
 
-    A value is read as TOML, and as plain text where it is none. A ``port`` or a ``relay`` that is required is filled: it is the
-    capture's."""
+    A value is read as TOML, and as plain text where it is none. A ``port`` or a ``relay`` that is
+    required is filled: it is the capture's."""
     raw: dict[str, Any] = {}
     for word in assignments:
         key, equals, text = word.partition("=")

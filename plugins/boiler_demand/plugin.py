@@ -100,7 +100,7 @@ class BoilerDemand(Plugin, name="boiler_demand"):
     def _warn(self, io: Io, demand: Demand, wish: Wish, state: RelayState, now_us: int, began_us: int) -> None:
         wrong = self._proof.look(now_us)
         self._alert(io, "no-response", wrong and (
-            f"E_NO_HEATING_RESPONSE {io.instance} is ON, and {wrong}; kept: it goes on as long as it is allowed to, at "
+            f"E_BOILER_COLD {io.instance} is ON, and {wrong}; kept: it goes on as long as it is allowed to, at "
             "most 4 h; do: look at the boiler, its water pressure and its pump"))
         self._alert(io, "relay", state.fault or None)
         silent = demand.silent(now_us)

@@ -14,12 +14,12 @@ STEPS = 5
 class Judge:
     """``dark`` is None until a first value was clearly dark or clearly light.
 
-    A value below ``below`` for ``hold_s`` is dark, one above ``above`` for ``hold_s`` is light, and between them nothing
-    changes; after each change it rests for ``dwell_s``, so that no fault of the sensor makes the lamp flicker.
+    A value below ``below`` for ``hold_s`` is dark, one above ``above`` for ``hold_s`` is light, and between them
+    nothing changes; after each change it rests for ``dwell_s``, so that no fault of the sensor makes the lamp flicker.
 
-    What the lamp itself adds at the sensor is the step at each switching, up to ``dwell_s`` after it where the sensor is
-    slow; of the last five steps the middle one counts, so a curtain that was drawn at that moment does no harm for long.
-    It is never more than the least value seen while the lamp is on."""
+    What the lamp itself adds at the sensor is the step at each switching, up to ``dwell_s`` after it where the sensor
+    is slow; of the last five steps the middle one counts, so a curtain that was drawn at that moment does no harm for
+    long. It is never more than the least value seen while the lamp is on."""
 
     def __init__(self, below: float, above: float, hold_s: float, dwell_s: float) -> None:
         self._below = below

@@ -21,7 +21,7 @@ class Place(NamedTuple):
     device: str | None
     """None: this one."""
     node: str
-    property: str
+    name: str
 
     @property
     def topic(self) -> str:
@@ -32,7 +32,8 @@ def place(text: str) -> Place:
     """``node/property`` of this device, ``device/node/property`` of another. Raises ValueError."""
     found = _PLACE.fullmatch(text)
     if found is None:
-        raise ValueError(f'"{text}": expected "<plugin>/<property>", or "<device>/<plugin>/<property>" of another device')
+        raise ValueError(f'"{text}": expected "<plugin>/<property>", or "<device>/<plugin>/<property>" of another '
+                         "device")
     return Place(*found.groups())
 
 
@@ -41,8 +42,8 @@ class NightLightConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     relay: AnyRelay
     sensor: str = ""
-    """``<plugin>/<property>`` with the luminosity; of another device ``<device>/<plugin>/<property>``. Left out: the sun
-    alone."""
+    """``<plugin>/<property>`` with the luminosity; of another device ``<device>/<plugin>/<property>``. Left out: the
+    sun alone."""
     on_below: Annotated[float, Meta(ge=0, le=200_000)] | None = None
     """Left out: 10 lx, or 20 %."""
     off_above: Annotated[float, Meta(ge=0, le=200_000)] | None = None

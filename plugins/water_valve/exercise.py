@@ -1,4 +1,4 @@
-"""Once in a while the valve is closed and opened again, so that lime does not hold it: only when nobody notices. Pure."""
+"""Once in a while it is closed and opened again, so that lime does not hold it: only when nobody notices. Pure."""
 
 from __future__ import annotations
 

@@ -135,7 +135,8 @@ class WaterValve(Plugin, name="water_valve"):
                        "" if stays else ", and it is closed again, because a leak is reported")
 
     def _relay_on(self, closed: bool) -> bool:
-        return closed == (self.config.normally == "open")
+        config: WaterValveConfig = self.config
+        return closed == (config.normally == "open")
 
     def _closed(self, state: RelayState) -> bool | None:
         return None if state.on is None else self._relay_on(state.on)  # the same either way round
@@ -169,11 +170,11 @@ class WaterValve(Plugin, name="water_valve"):
         stuck = valve.stuck.reason
         told = "closed" if valve.wants_closed(now_us) else "open"
         self._alert(io, "stuck", stuck and (
-            f"E_VALVE_STUCK the valve {name} was told to be {told}, and {stuck}; kept: it is still told so, nothing else "
-            "is tried; do: close or open the stopcock by hand, then look at the valve"))
+            f"E_VALVE_STUCK the valve {name} was told to be {told}, and {stuck}; kept: it is still told so, nothing "
+            "else is tried; do: close or open the stopcock by hand, then look at the valve"))
         by_leak = valve.closed and valve.by in LEAKS
-        self._alert(io, "closed", f"{name} is closed, because {self.config.water} reported {valve.by}; open it when the "
-                                  "leak is mended" if by_leak else None)
+        self._alert(io, "closed", f"{name} is closed, because {self.config.water} reported {valve.by}; open it when "
+                                  "the leak is mended" if by_leak else None)
         self._alert(io, "relay", state.fault or None)
         silent = valve.silent(now_us)
         reason = (f"{self.config.water} has said nothing for {self.config.meter_max_age_s / 60:.0f} min: a burst would "

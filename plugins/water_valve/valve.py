@@ -70,9 +70,7 @@ class Valve:
             self._index_l = value
             self.stuck.index(value, t_us)
         else:
-            if value > 0:
-                self._quiet_us = t_us
-            elif self._quiet_us is None:
+            if value > 0 or self._quiet_us is None:
                 self._quiet_us = t_us
             self.stuck.flow(value, t_us)
 
