@@ -109,10 +109,11 @@ def serve_until_it_answers(plugin: FakePlugin, desk: Desk) -> None:
     def answered() -> bool:
         plugin.step()
         if not asked or time.time_ns() // 1000 - asked[-1].issued_us > 1_000_000:
+            plugin.health()  # as every plugin does from time to time: a new uplink asks who it is
             asked.append(desk.request(node="meter", property="setpoint_c", value=20, term=9))
         return any(one.id in desk.answers and desk.answers[one.id].status == "ok" for one in asked)
 
-    until("an answer of the new uplink", answered, 30, 0.02)
+    until("an answer of the new uplink", answered, 30, 0.02, found=lambda: [desk.answers.get(one.id) for one in asked])
     assert len(plugin.commands) == began + 1
 
 
