@@ -377,7 +377,7 @@ class ReplayReadings:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._log.error("set/%s: no JSON value: %s", name[:80], error)
         except CommandRefused as error:
-            self._log.warning("set/%s refused: %s", name, error)
+            self._log.warning(f"set/{name} refused: {error}")
 
     def close(self) -> None:
         return

@@ -154,7 +154,8 @@ class Lamp:
         night = self.night(wall_us)
         for minute in range(1, 24 * 60):
             if self.night(wall_us + minute * MINUTE_US) != night:
-                return minute * MINUTE_US
+                seconds = next(s for s in range(1, 61) if self.night(wall_us + (minute - 1) * MINUTE_US + s * US) != night)
+                return (minute - 1) * MINUTE_US + seconds * US
         return None
 
     # --- over a restart ---------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Judge:
             else:
                 step = value - self._before if self._lamp else self._before - value
                 self._step = max(0.0, step, self._step or 0.0)
-        if self._lamp:
+        if self._lamp and self._before is None:  # a slow sensor has seen the whole step by now
             self._least = min(self._least, value)
         self._value = value
         self.ambient = max(0.0, value - self.own) if self._lamp else value

@@ -20,6 +20,8 @@ class Mode:
         self.by = ""
         self.end_us: int | None = None
         self._end_wall_us: int | None = None
+        self._latest_us = 0
+        """When it ends whatever the clock is set to meanwhile."""
         self._left_us = 0
         """What was left when it was last kept: all that is known after a restart without a clock."""
 
@@ -31,7 +33,7 @@ class Mode:
         for_us = min(for_us, DAY_US)
         self.word, self.by, self.end_us = word, by, now_us + for_us
         self._end_wall_us = None if wall_us is None else wall_us + for_us
-        self._left_us = for_us
+        self._left_us, self._latest_us = for_us, self.end_us
 
     def tick(self, now_us: int, wall_us: int | None) -> None:
         """Ends what is over; a clock that has become known puts the end where it was promised."""
@@ -40,8 +42,7 @@ class Mode:
         if wall_us is not None:
             if self._end_wall_us is None:
                 self._end_wall_us = wall_us + self.end_us - now_us
-            # never later than it could have been when it was set, whatever the clock says
-            self.end_us = min(now_us + DAY_US, now_us + self._end_wall_us - wall_us)
+            self.end_us = min(self._latest_us, now_us + self._end_wall_us - wall_us)
         if now_us >= self.end_us:
             self.auto()
         elif self._left_us - (self.end_us - now_us) >= LEFT_EVERY_US:
@@ -66,7 +67,8 @@ class Mode:
             case {"word": "on" | "off" as word, "by": str() as by, "end_wall_us": int() | None as wall_us,
                   "left_us": int() as left_us} if 0 < left_us <= DAY_US:
                 self.word, self.by = word, by
-                self._end_wall_us, self._left_us, self.end_us = wall_us, left_us, now_us + left_us
+                self._end_wall_us, self._left_us = wall_us, left_us
+                self.end_us = self._latest_us = now_us + left_us
 
 
 def rfc3339(wall_us: int) -> str:
