@@ -154,8 +154,9 @@ class Lamp:
         night = self.night(wall_us)
         for minute in range(1, 24 * 60):
             if self.night(wall_us + minute * MINUTE_US) != night:
-                seconds = next(s for s in range(1, 61) if self.night(wall_us + (minute - 1) * MINUTE_US + s * US) != night)
-                return (minute - 1) * MINUTE_US + seconds * US
+                before_us = (minute - 1) * MINUTE_US
+                return next(ahead_us for ahead_us in range(before_us + US, before_us + MINUTE_US + US, US)
+                            if self.night(wall_us + ahead_us) != night)
         return None
 
     # --- over a restart ---------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from .modes import DAY_US, US, WORDS, parsed
 from .properties import properties
 from .settings import NightLightConfig, place
 
-TICK_S = 1.0
+TICK_S = 0.5
 FIRST_WORD_S = 10.0
 """Nothing is asked of the relay before guard has said where it is, for so long."""
 BY_HAND = "moved by hand"

@@ -28,7 +28,7 @@ from .properties import properties
 from .settings import LEAKS, WaterValveConfig
 from .valve import US, Refused, Valve
 
-TICK_S = 1.0
+TICK_S = 0.5
 FIRST_WORD_S = 10.0
 """Nothing is asked of the relay before guard has said where it is, for so long."""
 BY_HAND = "moved by hand"

@@ -176,6 +176,8 @@ class Valve:
         else:
             self.closed = is_closed if told is None else told
             self.by = str(was.get("by") or self.by)
+        if self.closed and self.by in self._config.close_on:
+            self._leak, self._leak_us = self.by, now_us  # as far as anybody knows, until the meter says otherwise
         forced_us = was.get("forced_wall_us")
         if isinstance(forced_us, int) and wall_us is not None and self.closed is False:
             left_us = forced_us - wall_us

@@ -1,5 +1,5 @@
-"""A plugin on a moved clock with everything real below it: the guard's keeper and lease, its driver, the pin files and a
-simulated relay behind them. Only the second process is missing, and the waiting."""
+"""A plugin on a moved clock with everything real below it: the guard's keeper and lease, its driver, the pin files and
+a simulated relay behind them. Only the second process is missing, and the waiting."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class MovedRelay:
     def __init__(self, clock: VirtualClock, duty: Duty, relay: AnyRelay, contact: SimRelay, told: bool | None,
                  at: dict[float, Callable[[], None]]) -> None:
         self._clock = clock
+        self._contact = contact
         self._at = dict(sorted(at.items()))
 
         def sleep(seconds: float) -> None:
@@ -52,6 +53,7 @@ class MovedRelay:
     def state(self) -> RelayState:
         for second in [one for one in self._at if one * US <= self._clock.now_us]:
             self._at.pop(second)()
+        self._contact.step()
         return self.keeper.look(self._clock.boottime_us())
 
     def ask(self, on: bool, **more: Any) -> RelayState:
@@ -65,9 +67,9 @@ class MovedRelay:
 class Life:
     """One life of a plugin over a transcript; ``kept`` and the pin files go on into the next."""
 
-    def __init__(self, kind: type[Plugin], config: Any, lines: list[tuple[float, str]], *, kept: dict[str, Any] | None = None,
-                 told: bool | None = None, contact: bool = False, at: dict[float, Callable[[Life], None]] | None = None
-                 ) -> None:
+    def __init__(self, kind: type[Plugin], config: Any, lines: list[tuple[float, str]], *,
+                 kept: dict[str, Any] | None = None, told: bool | None = None, contact: bool = False,
+                 at: dict[float, Callable[[Life], None]] | None = None) -> None:
         self.log = Lines()
         self.readings: list[Reading] = []
         self.alerts: list[tuple[str, str | None]] = []

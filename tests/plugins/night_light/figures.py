@@ -40,11 +40,12 @@ def nights(seed: int, count: int) -> list[Night]:
         if chance.random() < 0.2:
             begins = 6 * 3600 + chance.uniform(-3600, 3600)
             other = (begins, begins + chance.uniform(600, 3 * 3600), chance.uniform(5, 200))
-        switches, dark_s, off_dark_s, bright_on_s, first_on, late_s = 0, None, 0.0, 0.0, None, 0.0
+        switches, off_dark_s, bright_on_s, late_s = 0, 0.0, 0.0, 0.0
+        dark_s = first_on = None
         for t in range(0, DAY_S, every_s):
             cloud = min(1.0, max(0.0, cloud + chance.gauss(0, 0.02)))
             height = math.cos(2 * math.pi * t / DAY_S)
-            sky = max(0.0, 900 * max(0.0, height) ** 1.5 * (1 - 0.8 * cloud)) * (1 + chance.gauss(0, 0.02))
+            sky = 900 * max(0.0, height) ** 1.5 * (1 - 0.8 * cloud) * (1 + chance.gauss(0, 0.02))
             room = sky + (other[2] if other[0] <= t < other[1] else 0.0)
             now = night * DAY_S + t
             judge.lamp(lamp, now - 2.0)
@@ -68,9 +69,9 @@ def main(count: int) -> None:
     every = [night for seed in range(max(1, count // 10)) for night in nights(seed, 10)]
     for name, other in (("alone", False), ("with somebody's other lamp", True)):
         of = [night for night in every if night.other is other]
-        print(f"| {name} | {len(of)} | {sum(night.switches > 2 for night in of)}, at most "
-              f"{max(night.switches for night in of)} | {max(night.off_wrong_min for night in of):.0f} min | "
-              f"{max(night.on_by_day_min for night in of):.0f} min | {max(night.on_late_min for night in of):.0f} min |")
+        worst = [max(night[n] for night in of) for n in range(4)]
+        print(f"| {name} | {len(of)} | {sum(night.switches > 2 for night in of)}, at most {worst[0]} | "
+              f"{worst[2]:.0f} min | {worst[3]:.0f} min | {worst[1]:.0f} min |")
 
 
 if __name__ == "__main__":

@@ -148,8 +148,8 @@ def test_b41_a_silent_sensor_leaves_it_to_the_sun_and_without_a_place_it_stays()
         assert lamp.decide(900 * US, WALL_US)[:2] == (True, "sensor")
         assert lamp.decide(901 * US, WALL_US)[:2] == at
     lamp = Lamp(NightLightConfig(relay=RELAY, sensor=SENSOR, **PARIS), 0)
-    assert lamp.decide(121 * US, None) == (None, "none", f"{SENSOR} gives no good value and the clock is not known yet: "
-                                           "as it was")
+    assert lamp.decide(121 * US, None) == (
+        None, "none", f"{SENSOR} gives no good value and the clock is not known yet: as it was")
 
 
 @pytest.mark.parametrize(("offset_min", "night_from", "night_to"), [
@@ -203,9 +203,10 @@ def test_b51_no_forced_mode_outlasts_its_time_whatever_the_clock_does(for_s, jum
     assert mode.word == "auto"
 
 
-@pytest.mark.parametrize("kept", [None, 3, {}, {"word": "on"}, {"word": "dim", "by": "", "end_wall_us": None, "left_us": 5},
-                                  {"word": "on", "by": "", "end_wall_us": None, "left_us": 10**12},
-                                  {"word": "on", "by": "", "end_wall_us": "x", "left_us": 5}])
+@pytest.mark.parametrize("kept", [
+    None, 3, {}, {"word": "on"}, {"word": "dim", "by": "", "end_wall_us": None, "left_us": 5},
+    {"word": "on", "by": "", "end_wall_us": None, "left_us": 10**12},
+    {"word": "on", "by": "", "end_wall_us": "x", "left_us": 5}])
 def test_what_was_kept_wrongly_is_auto(kept):
     mode = Mode()
     mode.restore(kept, 0)
@@ -238,7 +239,7 @@ def dusk(*more: tuple[float, str]) -> list[tuple[float, str]]:
 
 def test_dusk_with_the_real_keeper_and_its_pulses_are_short(tmp_path):
     life = Life(NightLight, config(tmp_path, sensor=SENSOR, **PARIS), dusk())
-    assert life.told("lamp") == [(1.0, False), (360.0, True)]
+    assert life.told("lamp") == [(0.5, False), (360.0, True)]
     assert life.contact.contact and life.contact.moves == 1
     assert life.contact.longest_us < 200_000
     assert [level for _, level in pins.edges(tmp_path / "set")] == [False, True, False]
@@ -246,7 +247,7 @@ def test_dusk_with_the_real_keeper_and_its_pulses_are_short(tmp_path):
 
 def test_the_start_state_comes_from_the_probe_and_nothing_moves_without_a_reason(tmp_path):
     life = Life(NightLight, config(tmp_path, sensor=SENSOR), [(0, "now/x/y 1"), (600, "now/x/y 1")], contact=True)
-    assert life.told("lamp") == [(1.0, True)]
+    assert life.told("lamp") == [(0.5, True)]
     assert life.at("source", 600) == "none" and life.contact.contact and life.contact.moves == 0
 
 
@@ -277,7 +278,8 @@ def test_a_restart_keeps_lamp_mode_and_what_was_learned(tmp_path):
     setting = config(tmp_path, sensor=SENSOR, **PARIS)
     first = Life(NightLight, setting, dusk((500, 'set/mode "off"')))
     assert not first.contact.contact
-    again = Life(NightLight, setting, [(0, "clock 2026-11-26T15:51:00Z"), (60, "now/x/y 1")], kept=first.kept, told=False)
+    later = [(0, "clock 2026-11-26T15:51:00Z"), (60, "now/x/y 1")]
+    again = Life(NightLight, setting, later, kept=first.kept, told=False)
     assert again.at("mode", 60) == "off" and again.at("until", 60) == SUNSET
     assert again.contact.moves == 0
 
@@ -289,7 +291,7 @@ def test_commands_that_cannot_be(tmp_path):
         (11, 'set/until "2026-11-26T16:00:00"'), (12, "set/until 5"), (13, 'set/until "2026-11-26T15:05:00+00:00"')))
     refused = [text.split(": ", 2)[1:] for text in life.log.of("warning") if "refused" in text]
     assert len(refused) == 7
-    assert life.told("mode") == [(1.0, "auto"), (8.0, "on"), (300.0, "auto")]
+    assert life.told("mode") == [(0.5, "auto"), (8.0, "on"), (300.0, "auto")]
 
 
 def test_a_sensor_of_another_device_comes_by_the_live_lane(tmp_path):
