@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -326,6 +327,33 @@ class ReplayMessages:
         return
 
 
+class Sorter:
+    """One capture, two readers: who meets a message of the other one keeps it for it. ``lines``: the input pins."""
+
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
+        self.edges: deque[Message] = deque()
+        self.readings: deque[Message] | None = None
+        """None: nobody has subscribed, so every message is a pin's."""
+
+
+class ReplayEdges(ReplayMessages):
+    """The input pins of a plugin that may also listen to readings."""
+
+    def __init__(self, source: Source, clock: VirtualClock, sorter: Sorter) -> None:
+        super().__init__(source, clock, topics=True)
+        self._sorter = sorter
+
+    def read(self, timeout_s: float) -> Message | None:
+        if self._sorter.edges:
+            return self._sorter.edges.popleft()
+        message = super().read(timeout_s)
+        if message is None or self._sorter.readings is None or message.topic in self._sorter.lines:
+            return message
+        self._sorter.readings.append(message)
+        return None
+
+
 class ReplayReadings:
     """:class:`agent.api.Subscription` over a source: each message is a line ``now/<node>/<property> <JSON value>`` or
     ``live/<device>/<node>/<property> <JSON value>``; a value that is not good is ``{"v": 85.0, "q": "bad"}``.
@@ -334,16 +362,22 @@ class ReplayReadings:
     is."""
 
     def __init__(self, messages: ReplayMessages, topics: tuple[str, ...], log: Log, clock: VirtualClock,
-                 command: Callable[[str, Any], object]) -> None:
+                 command: Callable[[str, Any], object], sorter: Sorter) -> None:
         self._messages = messages
+        self._sorter = sorter
+        self._waiting: deque[Message] = deque()
+        sorter.readings = self._waiting
         self._topics = topics
         self._log = log
         self._clock = clock
         self._command = command
 
     def get(self, timeout_s: float) -> Heard | None:
-        message = self._messages.read(timeout_s)
+        message = self._waiting.popleft() if self._waiting else self._messages.read(timeout_s)
         if message is None:
+            return None
+        if message.topic in self._sorter.lines:
+            self._sorter.edges.append(message)
             return None
         lane, *place = message.topic.split("/")
         if message.topic == "clock":
@@ -395,6 +429,7 @@ class ReplayIo:
         self._source = source
         self._root = root
         self._duty = duty
+        self._sorter = Sorter()
         self.command: Callable[[str, Any], object] = lambda name, value: None
         """What a ``set`` line of the capture is given to."""
 
@@ -415,11 +450,12 @@ class ReplayIo:
         return ReplayMessages(self._source, self.clock)
 
     def edges(self, *lines: str, pull: str = "none", active_low: bool = False) -> ReplayMessages:
-        return ReplayMessages(self._source, self.clock, topics=True)
+        self._sorter.lines.update(lines)
+        return ReplayEdges(self._source, self.clock, self._sorter)
 
     def subscribe(self, *topics: str) -> ReplayReadings:
         return ReplayReadings(ReplayMessages(self._source, self.clock, topics=True), topics, self.log, self.clock,
-                              lambda name, value: self.command(name, value))
+                              lambda name, value: self.command(name, value), self._sorter)
 
     def relay(self) -> InlineRelay:
         if self._duty is None:

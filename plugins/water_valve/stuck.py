@@ -41,6 +41,8 @@ class Stuck:
         self._grew = 0
 
     def travelling(self, now_us: int) -> bool:
+        if self._closed and self._end is not None:
+            return not self._end and now_us - self._since_us < self._travel_us + END_US
         return self._closed is not None and now_us - self._since_us < self._travel_us
 
     def _settled(self, t_us: int) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.api import PlainRelay
 from agent.guard.lease import Ask, Lease
+from agent.testing.at_work import at_work
 from agent.wire import faults
 from plugins.water_valve.plugin import WaterValve
 from plugins.water_valve.settings import WaterValveConfig
@@ -322,6 +323,19 @@ def test_closed_by_a_burst_it_stays_so_until_a_person_acts(steps):
         burst = burst or (valve.closed is True and valve.by == "burst")
         if burst:
             assert wants and lease.look(t + 400 * 86_400 * US).on
+
+
+def test_the_simulated_valve_travels_to_its_end_switch(tmp_path):
+    setting = WaterValveConfig(relay=latching(tmp_path), travel_s=0.5, end_line="GPIO5", interval_s=3600)
+    with WaterValve.simulate(setting) as simulated, at_work(WaterValve, simulated) as valve:
+        valve.until("open", lambda: valve.value("position") == "open")
+        assert valve.order("valve", False).ok
+        valve.until("closed by its end switch", lambda: valve.value("position") == "closed")
+        assert valve.values("position") == ["open", "closing", "closed"]
+        assert valve.order("valve", True).ok
+        valve.until("open again", lambda: valve.values("position")[-2:] == ["opening", "open"])
+        assert valve.value("stuck") is False and valve.refused == []
+    assert valve.committed["valve"]["closed"] is False
 
 
 def test_plain_relay_and_normally_closed(tmp_path):
