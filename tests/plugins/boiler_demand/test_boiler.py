@@ -16,6 +16,7 @@ from plugins.boiler_demand.plugin import BoilerDemand
 from plugins.boiler_demand.proof import Proof
 from plugins.boiler_demand.settings import BoilerDemandConfig, heater
 from tests.plugins.actuator_moved import Life, plain
+from tests.plugins.boiler_demand import figures
 
 US = 1_000_000
 RELAY = PlainRelay(line="GPIO17")
@@ -164,6 +165,13 @@ def test_whatever_the_heaters_say_it_is_never_on_without_a_fresh_word(words, min
         boiler.tick(t, **{name: value})
         word_t = t
     assert not boiler.lease.look((t + 11) * US).on
+
+
+def test_hours_with_faults_keep_every_limit():
+    """The short form of figures.py."""
+    for seed in (3, 4, 5):
+        worst = figures.scenario(seed)
+        assert {key: value for key, value in worst.items() if value > figures.LIMITS[key]} == {}
 
 
 # --- proof --------------------------------------------------------------------------------------------------------
