@@ -70,12 +70,23 @@ class Demand:
         return sorted(name for heater, name in self._names.items() if heater not in fresh)
 
     def is_(self, on: bool, now_us: int) -> None:
-        """What guard does; a start of its own counting is one that really was."""
+        """What guard does. Told before :meth:`decide` too: it may have been OFF while we stood still."""
         if on == self._on:
             return
         self._on, self._moved_us = on, now_us
         if on:
             self._starts.append(now_us)
+
+    @property
+    def starts(self) -> list[int]:
+        """The last ones, to be kept over a restart."""
+        return list(self._starts)
+
+    def restore(self, starts: object, now_us: int) -> None:
+        """Those of this boot and hour; of an earlier boot at most some that are taken for such."""
+        for start in starts if isinstance(starts, list) else ():
+            if isinstance(start, int) and 0 <= now_us - start < HOUR_US:
+                self._starts.append(start)
 
     def decide(self, now_us: int) -> Wish:
         config = self._config

@@ -58,6 +58,7 @@ class BoilerDemand(Plugin, name="boiler_demand"):
     def run(self, io: BoilerIo) -> Iterator[Reading]:  # type: ignore[override]  # the runner's Io has both
         config: BoilerDemandConfig = self.config
         demand = Demand(config, io.clock.boottime_us())
+        demand.restore(io.kept.get("starts"), io.clock.boottime_us())
         bus = io.subscribe(*config.topics)
         relay = io.relay()
         began_us = io.clock.boottime_us()
@@ -65,12 +66,16 @@ class BoilerDemand(Plugin, name="boiler_demand"):
             while not io.stopping:
                 self._listen(io, bus, demand)
                 now_us = io.clock.boottime_us()
+                if relay.state.on is not None:
+                    demand.is_(relay.state.on, now_us)
                 wish = demand.decide(now_us)
                 state = relay.ask(wish.on, sample_us=wish.sample_us, sample_max_age_s=config.demand_max_age_s,
                                   heats=self._proof.heats is True, why=wish.why)
                 if state.on is not None:
                     demand.is_(state.on, now_us)
                     self._proof.running(state.on, now_us)
+                if io.kept.get("starts", []) != demand.starts:
+                    io.kept["starts"] = demand.starts
                 self._warn(io, demand, wish, state, now_us, began_us)
                 yield from self._readings(demand, wish, state, now_us)
         finally:

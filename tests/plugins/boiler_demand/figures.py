@@ -65,11 +65,13 @@ def scenario(seed: int) -> dict[str, float]:
             elif fault == "guard":
                 lease = Lease(duty, now_us)
             elif fault == "start" and not alive:
-                alive, demand, proof = True, Demand(config, now_us), Proof(config)
+                kept, alive, demand, proof = demand.starts, True, Demand(config, now_us), Proof(config)
+                demand.restore(kept, now_us)
                 died_s = None
         speaks = alive and t >= stopped_until
         if speaks:
             stopped_s = None
+            demand.is_(lease.look(now_us).on, now_us)
             wish = demand.decide(now_us)
             was = lease.ask(Ask(on=wish.on, sample_us=wish.sample_us, sample_max_age_s=180, heats=proof.heats is True),
                             now_us).on
@@ -85,8 +87,8 @@ def scenario(seed: int) -> dict[str, float]:
         on = was
         if on:
             since = t - (asked_s or 0)
-            key = "control alive, s" if speaks else "control dead, s"
-            worst[f"on after the last fresh demand, {key}"] = max(worst[f"on after the last fresh demand, {key}"], since)
+            key = f"on after the last fresh demand, control {'alive' if speaks else 'dead'}, s"
+            worst[key] = max(worst[key], since)
             worst["unbroken on, s"] = max(worst["unbroken on, s"], t - on_since)
             if died_s is not None:
                 worst["on after control was killed, s"] = max(worst["on after control was killed, s"], t - died_s + 1)

@@ -99,6 +99,19 @@ def test_b48_it_rests_and_starts_no_more_often_than_allowed():
     assert len(starts) == 8
 
 
+def test_b48_starts_count_over_a_restart_and_a_reboot_forgets_them():
+    demand = Demand(config(max_starts_per_h=2), 0)
+    for t in (100, 200):
+        demand.is_(True, t * US)
+        demand.is_(False, (t + 50) * US)
+    for kept, now, on in ((demand.starts, 300, False), (demand.starts, 3800, True), (demand.starts, 50, True),
+                          ("rubbish", 300, True), (["x", None], 300, True)):
+        again = Demand(config(max_starts_per_h=2), now * US)
+        again.restore(kept, now * US)
+        again.heard(HERE, True, None, now * US, now * US)
+        assert again.decide(now * US).on is on
+
+
 @pytest.mark.parametrize(("value", "quality", "t_us"), [
     (1, None, 0), ("true", None, 0), (None, None, 0), (True, "bad", 0), (True, "uncertain", 0), (True, None, 5 * US)])
 def test_b43_what_is_no_demand_asks_for_nothing(value, quality, t_us):

@@ -44,13 +44,13 @@ def kills(bench: Bench, count: int, seed: int) -> tuple[int, int]:
 
 
 def main(count: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, Bench(Path(folder), "water_valve", "travel_s = 0\ninterval_s = 1\n"
-                                                        ) as bench:
+    more = "travel_s = 0\ninterval_s = 1\n"
+    with tempfile.TemporaryDirectory() as folder, Bench(Path(folder), "water_valve", more) as bench:
         bench.start("guard", "plugin")
         bench.until("it speaks", lambda: bench.said.get("valve") is True)
         seconds = closings(bench, max(5, count // 3))
-        print(f"word to contact: median {statistics.median(seconds) * 1000:.0f} ms, worst {max(seconds) * 1000:.0f} ms, "
-              f"{len(seconds)} bursts")
+        print(f"word to contact: median {statistics.median(seconds) * 1000:.0f} ms, worst "
+              f"{max(seconds) * 1000:.0f} ms, {len(seconds)} bursts")
         bench.until("kept", lambda: bench.kept_has("valve", closed=True, by="burst"))
         closed = kills(bench, count // 2, 1)
         bench.until("open", lambda: (bench.tell("water", "leak", "none"), not bench.contact.contact)[1]
