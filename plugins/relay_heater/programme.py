@@ -79,7 +79,7 @@ class Programme:
         self._next_key: tuple[object, ...] = ()
         self._next: tuple[int, float] | None = None
         self._next_good_us = 0
-        self._restore(kept)
+        self.restore(kept)
         self._orders = Orders(self)
 
     # --- what is aimed at -----------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class Programme:
             kept["schedule"], kept["config"] = self.schedule(), fingerprint(self.config)
         return kept
 
-    def _restore(self, kept: Any) -> None:
+    def restore(self, kept: Any) -> None:
         if not kept:
             return
         if not isinstance(kept, dict) or kept.get("v") != 1:
