@@ -20,7 +20,7 @@ from .away import Away
 from .calendar import inside_at, parse, shown_us
 from .levels import HOUR_US, NAMES, Levels, rfc3339
 from .orders import Orders
-from .schedule import ProfileConfig, ProgrammeConfig, Schedule, changed, clock_text, fingerprint
+from .schedule import ProfileConfig, ProgrammeConfig, Schedule, changed, clock_text, end_of, fingerprint
 
 __all__ = ["Aim", "ProfileConfig", "Programme", "ProgrammeConfig"]
 
@@ -115,7 +115,7 @@ class Programme:
         level, profile, setpoint = "base", self.overrides.base, None
         holiday = self.timetable.holiday_at(wall_us, self.zone)
         if holiday:
-            level, profile = "holiday", holiday[0].profile
+            level, profile = "holiday", holiday.profile
         for name, end in ends.items():  # the strongest comes last
             if wall_us < end and (forced or name != "forced"):
                 one = self.overrides.get(name)
@@ -217,7 +217,7 @@ class Programme:
             return f"{what}, {plan.level} until {clock(ends[plan.level])}"
         holiday = self.timetable.holiday_at(wall_us, self.zone) if plan.level == "holiday" else None
         if holiday:
-            return f"{what}, holiday until {clock(holiday[1])}"
+            return f"{what}, holiday until {clock(end_of(holiday, self.zone))}"
         return what + (f" until {clock(coming[0])}" if coming else "")
 
     def forgotten(self, aim: Aim, wall_us: int | None) -> str | None:
