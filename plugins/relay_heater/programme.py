@@ -72,6 +72,8 @@ class Programme:
         self.overrides = Levels(config.base or next(iter(config.profiles)))
         self.timetable = Schedule(config.profiles, config.holidays, config.main_sensor_calendar)
         self.off = False
+        self.pristine = True
+        """Nothing was restored and no command was carried out."""
         self._edited = False
         self._away = Away(round(config.away_after_s * US))
         self._night = parse([[config.night]] * 7) if config.night else None
@@ -239,7 +241,9 @@ class Programme:
     def command(self, property_name: str, value: Value, now_boot_us: int, wall_us: int | None) -> Value:
         """The value now true. Raises CommandRefused: one line; then nothing has changed."""
         self.overrides.tick(now_boot_us, wall_us)
-        return self._orders.carry_out(property_name, value, now_boot_us, wall_us)
+        now = self._orders.carry_out(property_name, value, now_boot_us, wall_us)
+        self.pristine = False
+        return now
 
     def replace_schedule(self, value: Any) -> None:
         """Raises ValueError."""
@@ -269,9 +273,18 @@ class Programme:
             kept["schedule"], kept["config"] = self.schedule(), fingerprint(self.config)
         return kept
 
+    def keep(self, kept: dict[str, Any]) -> None:
+        """With every turn, for ``io.kept``: take over what came late (the local bus was not there at the start), and
+        write what is to survive."""
+        if self.pristine:
+            self.restore(kept.get("programme"))
+        if not self.pristine and kept.get("programme") != (state := self.to_kept()):
+            kept["programme"] = state
+
     def restore(self, kept: Any) -> None:
         if not kept:
             return
+        self.pristine = False
         if not isinstance(kept, dict) or kept.get("v") != 1:
             self.notes.append(f"the kept programme is none of this version, started from agent.toml: {kept!r:.80}")
             return

@@ -160,6 +160,29 @@ def test_it_survives_a_restart(lived: winter.Lived) -> None:
     assert again.time_to_reach(18.0, 20.5, 4.0) == pytest.approx(model.time_to_reach(18.0, 20.5, 4.0), rel=0.02)
 
 
+def test_what_is_kept_may_come_late_and_is_written_when_something_was_learned(lived: winter.Lived) -> None:
+    model, kept = RoomModel(), {}
+    assert model.keep(kept) is None and kept == {}
+    kept["room_model"] = lived.model.to_kept()
+    assert model.keep(kept) is None
+    before = kept["room_model"]
+    model.keep(kept)
+    assert kept["room_model"] is before
+    model.learn(Row(18.0, 4.0, 0.0, 5.0))
+    model.keep(kept)
+    assert model.doubt() is None and kept["room_model"] is not before
+    assert "cannot be read" in str(RoomModel().keep({"room_model": "x"}))
+
+
+def test_a_curve_that_errs_like_persistence_is_told() -> None:
+    chance, warm_up, start = random.Random(5), WarmUp(), Start(17.5, 17.5, 5.0, 0.0, 0.1)
+    for _ in range(40):
+        warm_up.learn(2, start, [1.0, 1.0], chance.choice([-2.0, 3.0]), warm_up.curve, learning=True)
+        warm_up.learn(4, start, [1.0] * 4, 1.0, warm_up.curve, learning=True)
+        warm_up.solve()
+    assert "its error 0.5 h after heating began is 2." in str(warm_up.doubt(10, 0.8, start))
+
+
 @pytest.mark.parametrize("kept", [
     7, [], {"v": 2, "f32": ""}, {"v": 1}, {"v": 1, "f32": "x"}, {"v": 1, "f32": "AAAA"}, {"v": 1, "f32": 3},
     {"v": 1, "f32": "AADAfw" * 10}, {"v": 1, "f32": "AACAvw==" * 3},
