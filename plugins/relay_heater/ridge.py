@@ -74,3 +74,7 @@ class Ridge:
         self._gram = list(numbers[1 : 1 + len(self._gram)])
         self._cross = list(numbers[1 + len(self._gram) :])
         self._factor(check=True)
+
+
+def dot(weights: Sequence[float], x: Sequence[float]) -> float:
+    return math.fsum(weight * value for weight, value in zip(weights, x, strict=True))

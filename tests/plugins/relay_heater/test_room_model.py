@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from plugins.relay_heater.preheat import Preheater
 from plugins.relay_heater.programme import Aim
 from plugins.relay_heater.ridge import Ridge
-from plugins.relay_heater.room_model import HORIZONS, KEPT_NUMBERS, RoomModel, Row
+from plugins.relay_heater.room_model import HORIZONS, KEPT_NUMBERS, RoomModel
 from plugins.relay_heater.room_rows import SLOT_US, Rows
+from plugins.relay_heater.room_state import Row
 from plugins.relay_heater.warm_up import TIMES, Start, WarmUp
 from tests.plugins.relay_heater import winter
 
