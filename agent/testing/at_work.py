@@ -53,6 +53,8 @@ class AtWork:
         self.answers: dict[str, Answer] = {}
         self.committed: dict[str, Any] = {}
         """``io.kept`` as it went out last: what a power cut leaves."""
+        self.commits = True
+        """Whether what is collected is on disk (``io.committed``)."""
         self.refused: list[str] = []
         """What the intake did not take as declared."""
         self._intake = Intake(instance, instance, kind(config).declare(), self._refuse, ledger=False)
@@ -76,6 +78,7 @@ class AtWork:
             self.items.append(item)
             if isinstance(item, Yield):
                 self._yielded(item)
+                self.worker.safe += self.commits
             elif isinstance(item, Raised):
                 self.raised.append(item)
             elif isinstance(item, State):
