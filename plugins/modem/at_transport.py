@@ -67,7 +67,7 @@ class AtTransport:
         if words:
             self._events.append(Model(" ".join(words)[:60]))
 
-    def _try(self, command: str, prefix: str | tuple[str, ...] = (), timeout_s: float = 5.0) -> list[Line]:
+    def _try(self, command: str, prefix: str | tuple[str, ...] = (), timeout_s: float | None = None) -> list[Line]:
         """A command that not every modem knows."""
         try:
             return self._at.ask(command, prefix, timeout_s=timeout_s)
@@ -177,11 +177,11 @@ class AtTransport:
         return found
 
     def delete(self, arrived: Arrived) -> None:
-        if arrived.index is None:
+        if arrived.slot is None:
             return
         if arrived.memory:
             self._try(f'AT+CPMS="{arrived.memory}"')
-        self._try(f"AT+CMGD={arrived.index}", timeout_s=10.0)
+        self._try(f"AT+CMGD={arrived.slot}", timeout_s=10.0)
 
     def split(self, text: str, reference: int, plain: bool) -> list[pdu.Part]:
         return pdu.split(text, reference, "gsm7" if plain else None)

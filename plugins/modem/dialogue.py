@@ -10,6 +10,7 @@ from .at_lines import PROMPT, Line, LineReader
 from .at_replies import failure, is_final
 from .transport import Mute, Refused, Stopping
 
+ANSWER_S = 5.0
 READ_S = 0.5
 READ_BYTES = 2048
 ESC, CTRL_Z = b"\x1b", b"\x1a"
@@ -30,10 +31,11 @@ class Dialogue:
         """Lines that held no text."""
         return self._reader.damaged
 
-    def ask(self, command: str, prefix: str | tuple[str, ...] = (), *, timeout_s: float = 5.0) -> list[Line]:
+    def ask(self, command: str, prefix: str | tuple[str, ...] = (), *, timeout_s: float | None = None
+            ) -> list[Line]:
         """Send it; the lines of its answer that begin with ``prefix``. ``""``: every line. Raises Refused, Mute."""
         self._write(command.encode("latin-1", "replace") + b"\r")
-        return self._answer(command, prefix, timeout_s)
+        return self._answer(command, prefix, ANSWER_S if timeout_s is None else timeout_s)
 
     def submit(self, command: str, unit: str, prefix: str, *, prompt_s: float, timeout_s: float) -> list[Line]:
         """A command that asks for a unit by its prompt. Whatever goes wrong, the prompt is left."""

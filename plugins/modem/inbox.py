@@ -43,8 +43,8 @@ class Inbox:
         self._state = state
         self._country = country
         self._allow = frozenset(normal(number, country) for number in allow)
-        for name, empty in (("seen", []), ("parts", []), ("strangers", [])):
-            state.setdefault(name, empty)
+        for name in ("seen", "parts", "strangers"):
+            state.setdefault(name, [])
 
     @property
     def strangers(self) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from agent.api import Io, Reading, Yielded
@@ -44,7 +44,7 @@ class Mail:
             for arrived in done:
                 self._modem.delete(arrived)
 
-    def arrived(self, unit: bytes) -> Iterator[Yielded]:
+    def arrived(self, unit: bytes) -> Generator[Yielded, None, bool]:
         """One unit; returns whether it may be deleted where it lies."""
         made = self._desk.inbox.take(unit, self._desk.now(self._io))
         if isinstance(made, Unreadable | Full):
@@ -85,7 +85,7 @@ class Mail:
         try:
             command = self._desk.codes.command(message.text, message.sender, self._desk.now(self._io))
         except NoCommand as error:
-            self._io.log.warning("no command from %s: %s", redacted(message.sender), error)
+            self._io.log.warning(f"no command from %s: {error}", redacted(message.sender))
             if error.right_code and self._config.answer_commands:
                 self._desk.reply(self._io, message.sender, f"hutkeeper: {error}")
             return

@@ -50,7 +50,8 @@ class Network:
         self.registered = word in ("home", "roaming")
         yield from self._telling.value(self._io, "registration", word)
         yield from self._telling.state(self._io, STATE_OF.get(word, "searching"))
-        self._telling.alert(self._io, "network", "the network denies this SIM: is its contract alive?" if word == "denied" else None)
+        denied = "the network denies this SIM: is its contract alive?" if word == "denied" else None
+        self._telling.alert(self._io, "network", denied)
         self._io.degraded(None if self.registered else f"no network ({word}): messages wait")
 
     def _operator(self, event: OperatorName) -> Iterator[Yielded]:
@@ -60,15 +61,16 @@ class Network:
             yield from self._telling.value(self._io, "network_code", event.code)
             wanted = self._config.network_codes
             wrong = bool(wanted) and event.code not in wanted
-            self._telling.alert(self._io, "wrong_network", f"the modem is in network {event.code}, expected {' or '.join(wanted)}: it "
-                           "may cost more, and calls it may not have" if wrong else None)
+            text = f"the modem is in network {event.code}, expected {' or '.join(wanted)}: SMS may cost more there"
+            self._telling.alert(self._io, "wrong_network", text if wrong else None)
 
     def _storage(self, storage: Storage) -> Iterator[Yielded]:
         pct = round(100.0 * min(storage.used, storage.total) / storage.total, 1)
         yield from self._telling.value(self._io, "sms_storage_pct", pct)
         self._full = pct >= (ROOM_PCT if self._full else FULL_PCT)
-        self._telling.alert(self._io, "storage", f"the memory for SMS is full to {pct:.0f} %, more will not come in: read the "
-                       "strangers' messages (read_strangers), look at what cannot be read" if self._full else None)
+        self._telling.alert(self._io, "storage", (
+            f"the memory for SMS is full to {pct:.0f} %, soon no more will come in: use read_strangers, and look at "
+            "what cannot be read") if self._full else None)
 
     # --- USSD ---------------------------------------------------------------------------------------------------
 

@@ -192,7 +192,7 @@ def _time(data: bytes) -> datetime | None:
     quarters = (zone & 7) * 10 + (zone >> 4)
     try:
         offset = timezone(timedelta(minutes=15 * (-quarters if zone & 8 else quarters)))
-        return datetime(2000 + swapped[0], *swapped[1:], tzinfo=offset)  # type: ignore[misc,arg-type]
+        return datetime(2000 + swapped[0], *swapped[1:], tzinfo=offset)  # type: ignore[misc]
     except ValueError:
         return None
 

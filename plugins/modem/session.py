@@ -58,7 +58,8 @@ class Session:
             if self._network.registered:
                 yield from self._mail.send_one()
                 yield from self._network.ask(self._modem)
-            for event in self._modem.events(LISTEN_S):
+            busy = self._network.registered and self._desk.outbox.due(self._desk.now(self._io)) is not None
+            for event in self._modem.events(0.0 if busy else LISTEN_S):
                 if isinstance(event, NewMail):
                     mail_waits = True
                 elif isinstance(event, Arrived):
@@ -108,8 +109,9 @@ class Session:
             if now_reason != reason and word != "busy":
                 reason = now_reason
                 code = "E_SIM_ABSENT" if word in ("none", "failed") else "E_SIM_LOCKED"
-                self._telling.alert(self._io, "sim", f"{code} {self._config.port}: {reason}; kept: messages wait in their queue; "
-                                      "do: as it says, then nothing: it goes on by itself")
+                self._telling.alert(self._io, "sim", (
+                    f"{code} {self._config.port}: {reason}; kept: messages wait in their queue; do: as it says, then "
+                    "nothing: it goes on by itself"))
                 self._io.log.warning("%s: %s", self._config.port, reason)
             self._io.clock.sleep(min(LOCKED_LOOK_S, self._config.interval_s))
 

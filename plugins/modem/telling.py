@@ -26,7 +26,7 @@ class Telling:
 
     def alert(self, io: Io, alert_id: str, text: str | None) -> None:
         """Raise or resolve, on change only."""
-        if self._alerts.get(alert_id) != text:
+        if self._alerts.get(alert_id, "unknown") != text:
             self._alerts[alert_id] = text
             io.alert(alert_id, text)
 

@@ -29,12 +29,12 @@ class Stopping(Exception):
 
 
 class Arrived(NamedTuple):
-    """One unit from the network. ``memory`` and ``index`` say where it lies; None: nowhere, it was handed over."""
+    """One unit from the network. ``memory`` and ``slot`` say where it lies; None: nowhere, it was handed over."""
 
     unit: bytes
     """SMS-DELIVER or SMS-STATUS-REPORT with the service centre in front; whatever came where it is none."""
     memory: str | None = None
-    index: int | None = None
+    slot: int | None = None
 
 
 class UssdReply(NamedTuple):

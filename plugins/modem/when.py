@@ -20,7 +20,9 @@ class Now(NamedTuple):
     def age_s(self, stamp: list[Any]) -> float:
         """Seconds since; of another boot never less than this one is old, and no more where no wall clock says so:
         what counts against a cap counts too long rather than too short."""
-        boot, up_s, wall_s = stamp
+        boot: str = stamp[0]
+        up_s: float = stamp[1]
+        wall_s: float | None = stamp[2]
         if boot == self.boot:
             return max(0.0, self.up_s - up_s)
         if wall_s is None or self.wall_s is None:
