@@ -11,6 +11,8 @@ from .at_replies import failure, is_final
 from .transport import Mute, Refused, Stopping
 
 ANSWER_S = 5.0
+TICK_S = 0.001
+"""Less time than this is no time left: a clock of whole microseconds would never use up the rest."""
 READ_S = 0.5
 READ_BYTES = 2048
 ESC, CTRL_Z = b"\x1b", b"\x1a"
@@ -57,7 +59,7 @@ class Dialogue:
                 line = self._next(max(0.0, left))
                 if line is not None:
                     self._by_itself(line)
-                elif left <= 0:
+                elif left < TICK_S:
                     break
         while (line := self._pop()) is not None:
             self._by_itself(line)
@@ -94,7 +96,7 @@ class Dialogue:
             left = until - self._io.clock.monotonic_s()
             line = self._next(max(0.0, left))
             if line is None:
-                if left <= 0:
+                if left < TICK_S:
                     raise Mute(f"no answer to {shown(command)} in {timeout_s:.0f} s")
             elif prompt and line == PROMPT:
                 return found

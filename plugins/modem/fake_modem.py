@@ -36,10 +36,12 @@ class FakeModem:
     Faults: ``mute`` (says nothing; with ``heals_by_restart`` until it is restarted), ``cms[number] = 38`` (error for
     one recipient), ``slow`` (no answer for these recipients). ``unplug`` and ``plug`` as a hand does."""
 
-    def __init__(self, folder: Path, *, pin: str = "", tells_tries: bool = False) -> None:
+    def __init__(self, folder: Path, *, pin: str = "", tells_tries: bool = False,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self.path = folder / "modem"
         self.pin, self.tries, self.unlocked = pin, 3, not pin
         self.tells_tries = tells_tries
+        self._clock = clock
         self.sim_id: str | None = "8933209999999999999"
         self.csq, self.registered, self.operator, self.code = 17, 1, "F SFR", "20810"
         self.mute = False
@@ -135,7 +137,7 @@ class FakeModem:
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
         with self._lock:
-            self._due.append((time.monotonic() + seconds, action))
+            self._due.append((self._clock() + seconds, action))
 
     @property
     def units(self) -> list[bytes]:
@@ -156,20 +158,28 @@ class FakeModem:
     def _run(self) -> None:
         while not self._end.is_set():
             with self._lock:
-                now = time.monotonic()
-                for due in [due for due in self._due if due[0] <= now]:
-                    self._due.remove(due)
-                    due[1]()
+                self.do_due()
                 data = self._read()
-                if self.mute and self.heals_by_restart and b"AT+CFUN=1,1" in data:
-                    self.mute = False
-                if data and not self.mute:
-                    if self._echo:
-                        self._write(data)
-                    self._buffer += data
-                    self._take()
+                if data:
+                    self.hear(data)
             if not data:
                 self._wait()
+
+    def do_due(self) -> None:
+        now = self._clock()
+        for due in [due for due in self._due if due[0] <= now]:
+            self._due.remove(due)
+            due[1]()
+
+    def hear(self, data: bytes) -> None:
+        """What was written to it."""
+        if self.mute and self.heals_by_restart and b"AT+CFUN=1,1" in data:
+            self.mute = False
+        if not self.mute:
+            if self._echo:
+                self._write(data)
+            self._buffer += data
+            self._take()
 
     def _wait(self) -> None:
         with contextlib.suppress(OSError, ValueError):

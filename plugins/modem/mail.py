@@ -18,6 +18,7 @@ from .telling import Telling
 from .transport import Arrived, Mute, Refused, Transport
 
 DISK_S = 10.0
+SENT_DISK_S = 2.0
 
 
 class Mail:
@@ -124,6 +125,7 @@ class Mail:
             while entry["done"] < len(parts):
                 number = self._modem.send(entry["to"], parts[entry["done"]], entry["report"])
                 self._desk.outbox.part_sent(entry, number, self._desk.now(self._io))
+                self._io.committed(SENT_DISK_S)  # a kill from now on does not send it again
         except (Refused, Mute, ValueError) as error:
             permanent = isinstance(error, ValueError) or (isinstance(error, Refused) and error.permanent)
             self._desk.totals["send_failures_total"] += 1

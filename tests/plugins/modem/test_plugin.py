@@ -65,7 +65,7 @@ def root(folder: Path, pin: str = "", boot: str = "boot-a") -> Iterator[Path]:
 
 
 def config(modem: FakeModem, **more: Any) -> ModemConfig:
-    return ModemConfig(port=modem.port, **{"allow": (ME,), "interval_s": 1, **more})
+    return ModemConfig(port=modem.port, **{"allow": (ME,), "interval_s": 1, "baudrate": 921_600, **more})
 
 
 def sent_ok(plugin: AtWork) -> list[Any]:
