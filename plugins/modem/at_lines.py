@@ -8,7 +8,7 @@ from typing import NamedTuple
 MAX_LINE = 4096
 HEADS = ("+CMGL:", "+CMGR:", "+CMT:", "+CDS:")
 """The next line is the unit, in hexadecimal."""
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){4,}")
 
 
 class Line(NamedTuple):

@@ -25,6 +25,8 @@ class Network:
         self._desk = desk
         self._telling = telling
         self.registered = False
+        self.new_operator = True
+        """Not asked for since the network was found."""
         self._name: str | None = None
         self._asked_s: float | None = None
         """When the network was asked by USSD last, until it answers."""
@@ -47,7 +49,8 @@ class Network:
             yield from self._ussd(event)
 
     def _registered(self, word: str) -> Iterator[Yielded]:
-        self.registered = word in ("home", "roaming")
+        before, self.registered = self.registered, word in ("home", "roaming")
+        self.new_operator |= self.registered and not before
         yield from self._telling.value(self._io, "registration", word)
         yield from self._telling.state(self._io, STATE_OF.get(word, "searching"))
         denied = "the network denies this SIM: is its contract alive?" if word == "denied" else None
@@ -56,6 +59,7 @@ class Network:
 
     def _operator(self, event: OperatorName) -> Iterator[Yielded]:
         if event.name:
+            self.new_operator = False
             yield from self._telling.value(self._io, "operator", event.name)
         if event.code:
             yield from self._telling.value(self._io, "network_code", event.code)

@@ -48,7 +48,7 @@ class Session:
         while not self._io.stopping:
             now_s = self._io.clock.monotonic_s()
             if looks == 0 or now_s >= look_at_s:
-                self._modem.look(operator=looks % OPERATOR_EVERY == 0 or not self._network.registered)
+                self._modem.look(operator=looks % OPERATOR_EVERY == 0 or self._network.new_operator)
                 looks, look_at_s, mail_waits = looks + 1, now_s + self._config.interval_s, True
                 if self._ladder.answered(now_s):
                     self._telling.alert(self._io, "modem", None)
@@ -76,6 +76,8 @@ class Session:
                 yield from self._mail.arrived(event.unit)
             else:
                 yield from self._network.event(event)
+        if getattr(self._modem, "damaged", 0):
+            yield from self._totals()
 
     def _totals(self) -> Iterator[Yielded]:
         self._desk.totals["bad_units_total"] = max(
@@ -139,7 +141,9 @@ class Session:
             with path.open() as file:
                 about = os.fstat(file.fileno())
                 pin = file.read(64).strip()
-        except (OSError, UnicodeDecodeError, RetryLater) as error:
+        except RetryLater:
+            raise Locked("the SIM asks for its PIN, and a replay tries none") from None
+        except (OSError, UnicodeDecodeError) as error:
             raise Locked(f"pin_file {name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if about.st_mode & 0o077:
             raise Locked(f"pin_file {name} may be read by others, so it is not used: chmod 600 {name}")
