@@ -92,6 +92,12 @@ FAULTS: dict[str, Fault] = {
         "a new guard starts with OFF", "none if it is back; else look at the log of guard-{instance}"),
     "E_GPIO": Fault("error", "{line}: {reason}", "the plugin retries", "{do}"),
     "E_SERIAL": Fault("error", "{port}: {reason}", "the plugin retries", "{do}"),
+    "E_SIM_LOCKED": Fault("error", "{port}: {reason}", "messages wait in their queue, no further PIN is tried",
+        "enter the PIN with a phone or write the right one to pin_file; it goes on by itself"),
+    "E_SIM_ABSENT": Fault("error", "{port}: {reason}", "messages wait in their queue",
+        "put a working SIM in; it goes on by itself"),
+    "E_MODEM_HUNG": Fault("error", "{port}: {reason}", "messages wait in their queue",
+        "nothing yet, it is restarted; look at the stick if this stays"),
     "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",
         "everything else goes on, the scan is tried again", "hutkeeper-agent status, bluetoothctl show, dmesg"),
     # life cycle

@@ -65,6 +65,7 @@ class FakeModem:
         self._lock = threading.RLock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fake-modem", daemon=True)
+        self._held: list[bytes] = []
         self._due: list[tuple[float, Callable[[], None]]] = []
 
     @property
@@ -121,7 +122,10 @@ class FakeModem:
     def incoming_unit(self, unit: bytes, memory: str = "SM") -> None:
         with self._lock:
             there = self.memories[memory]
-            index = next(number for number in range(STICK_MEMORY + 1) if number not in there)
+            if len(there) >= STICK_MEMORY:
+                self._held.append(unit)  # the network keeps it until there is room
+                return
+            index = next(number for number in range(STICK_MEMORY) if number not in there)
             there[index] = Stored(0, unit)
             if self._notify == 1 and memory != "SR":
                 self.say(f'+CMTI: "{memory}",{index}')
@@ -141,9 +145,9 @@ class FakeModem:
 
     @property
     def units(self) -> list[bytes]:
-        """What lies in all memories."""
+        """What lies in all memories, and with the network for want of room."""
         with self._lock:
-            return [stored.unit for memory in self.memories.values() for stored in memory.values()]
+            return self._held + [stored.unit for memory in self.memories.values() for stored in memory.values()]
 
     def say(self, *lines: str) -> None:
         self._write("".join(f"\r\n{line}\r\n" for line in lines).encode("latin-1", "replace"))
@@ -336,6 +340,8 @@ class FakeModem:
     def _cmgd(self, argument: str) -> None:
         self.memories[self._memory].pop(int(argument.partition(",")[0]), None)
         self.say("OK")
+        if self._held and self._memory == "SM":
+            self.incoming_unit(self._held.pop(0))
 
     def _cnmi(self, argument: str) -> None:
         reports = {"direct": "(0,1)", "stored": "(0,2)"}.get(self.reports, "(0)")

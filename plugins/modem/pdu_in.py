@@ -125,7 +125,7 @@ def alphabet_of(scheme: int) -> Alphabet:
     if scheme < 0x80:
         if scheme & 0x20:
             return "binary"
-        return ("gsm7", "binary", "ucs2", "gsm7")[scheme >> 2 & 3]  # type: ignore[return-value]
+        return ("gsm7", "binary", "ucs2", "gsm7")[scheme >> 2 & 3]
     if scheme >> 4 == 0xE:
         return "ucs2"
     if scheme >> 4 == 0xF:
@@ -192,7 +192,8 @@ def _time(data: bytes) -> datetime | None:
     quarters = (zone & 7) * 10 + (zone >> 4)
     try:
         offset = timezone(timedelta(minutes=15 * (-quarters if zone & 8 else quarters)))
-        return datetime(2000 + swapped[0], *swapped[1:], tzinfo=offset)  # type: ignore[misc]
+        year, month, day, hour, minute, second = swapped
+        return datetime(2000 + year, month, day, hour, minute, second, tzinfo=offset)
     except ValueError:
         return None
 

@@ -31,7 +31,7 @@ def behind_a_bad_one() -> float:
 
 def main(kills: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        print(killing.run(Path(folder), kills, seed=1))
+        print(killing.run(Path(folder), kills, seed=1, most_s=1.5))
     print(f"others were held up {behind_a_bad_one():.1f} s by one bad recipient (limit 60 s)")
 
 

@@ -37,7 +37,7 @@ def life(journal: Path, modem: FakeModem) -> subprocess.Popen[str]:
                             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def run(folder: Path, kills: int, seed: int) -> Outcome:
+def run(folder: Path, kills: int, seed: int, most_s: float = 0.4) -> Outcome:
     """Each life gets messages to send and to read, and is killed somewhere in them; the last one may finish."""
     rng = random.Random(seed)
     journal = folder / "journal"
@@ -67,7 +67,7 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
                 came += 1
             if number < kills:
                 ready.wait(PATIENCE_S)
-                time.sleep(rng.random() * 0.4)
+                time.sleep(rng.random() * most_s)
             else:
                 _finish(journal, modem, accepted)
             process.kill()
