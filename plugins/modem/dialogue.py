@@ -44,7 +44,11 @@ class Dialogue:
         self._write(command.encode("latin-1") + b"\r")
         self._answer(command, (), prompt_s, prompt=True)
         self._write(unit.encode("ascii") + CTRL_Z)
-        return self._answer(command, prefix, timeout_s)
+        try:
+            return self._answer(command, prefix, timeout_s)
+        except Mute as error:
+            error.handed_over = True
+            raise
 
     def escape(self) -> None:
         """Leave a prompt that may be open."""

@@ -19,6 +19,8 @@ from .transport import Arrived, Mute, Refused, Transport
 
 DISK_S = 10.0
 SENT_DISK_S = 2.0
+UNSURE_MOST = 3
+"""An SMS that a modem took without a word may have gone out each time: it is not tried for a day."""
 
 
 class Mail:
@@ -128,6 +130,9 @@ class Mail:
                 self._io.committed(SENT_DISK_S)  # a kill from now on does not send it again
         except (Refused, Mute, ValueError) as error:
             permanent = isinstance(error, ValueError) or (isinstance(error, Refused) and error.permanent)
+            if isinstance(error, Mute) and error.handed_over:
+                entry["unsure"] = entry.get("unsure", 0) + 1
+                permanent = entry["unsure"] >= UNSURE_MOST
             self._desk.totals["send_failures_total"] += 1
             now = self._desk.now(self._io)
             if self._desk.outbox.failed(entry, now, permanent):

@@ -76,12 +76,12 @@ class Session:
                 yield from self._mail.arrived(event.unit)
             else:
                 yield from self._network.event(event)
-        if getattr(self._modem, "damaged", 0):
+        if self._modem.damaged:
             yield from self._totals()
 
     def _totals(self) -> Iterator[Yielded]:
         self._desk.totals["bad_units_total"] = max(
-            self._desk.totals["bad_units_total"], self._mail.unreadable_before + getattr(self._modem, "damaged", 0))
+            self._desk.totals["bad_units_total"], self._mail.unreadable_before + self._modem.damaged)
         for name, value in self._desk.totals.items():
             yield from self._telling.value(self._io, name, value)
         yield from self._telling.value(self._io, "queue", self._desk.outbox.depth)
@@ -115,6 +115,7 @@ class Session:
                     f"{code} {self._config.port}: {reason}; kept: messages wait in their queue; do: as it says, then "
                     "nothing: it goes on by itself"))
                 self._io.log.warning("%s: %s", self._config.port, reason)
+                self._io.degraded(reason)
             self._io.clock.sleep(min(LOCKED_LOOK_S, self._config.interval_s))
 
     def _enter_pin(self) -> None:

@@ -14,6 +14,9 @@ from .pdu import Part
 class Mute(Exception):
     """No answer in time: what was asked, and how long it was waited for."""
 
+    handed_over = False
+    """An SMS was in the modem's hands already: it may be on its way."""
+
 
 class Refused(Exception):
     """The modem or the network said no."""
@@ -77,6 +80,11 @@ Event = Arrived | UssdReply | Signal | Registered | OperatorName | Model | Stora
 
 class Transport(Protocol):
     """One modem that is open."""
+
+    @property
+    def damaged(self) -> int:
+        """Lines that came damaged."""
+        ...
 
     def wake(self) -> None:
         """Make it answer. Raises Mute."""

@@ -26,6 +26,16 @@ def test_B70_others_wait_at_most_60_s_behind_a_recipient_that_never_answers() ->
         assert play.of("resets_total")[-1] == 0, "a slow network is no dead modem"
 
 
+def test_an_sms_that_may_have_gone_out_each_time_is_given_up_after_three() -> None:
+    with played() as play:
+        play.modem.slow.add(ME)
+        play.send(ME, "perhaps", id="one")
+        play.until(lambda: play.of("sent"))
+        assert play.of("sent")[0]["ok"] is False and "no answer to AT+CMGS" in play.of("sent")[0]["error"]
+        assert sum(line.startswith("AT+CMGS") for line in play.modem.commands) == 3
+        assert play.send(ME, "perhaps", id="one") == {"id": "one", "state": "failed", "again": True}
+
+
 def test_B70_a_mute_modem_climbs_the_ladder_and_is_back_in_two_minutes() -> None:
     with played() as play:
         play.until(lambda: "ready" in play.of("state"))
@@ -37,20 +47,21 @@ def test_B70_a_mute_modem_climbs_the_ladder_and_is_back_in_two_minutes() -> None
         assert play.of("state")[-1] == "ready" and "hung" in play.of("state")
 
 
-def test_a_modem_that_is_dead_for_a_day_costs_few_lines_and_no_message() -> None:
+def test_a_modem_that_is_dead_for_hours_costs_few_lines_and_no_message() -> None:
     with played() as play:
         play.until(lambda: "ready" in play.of("state"))
         play.modem.mute = True
-        play.send(ME, "kept for a day", id="one")
-        play.until(lambda: play.now_s > 20 * 3600, 86_400.0)
-        assert len(play.lines.of("warning", "error")) < 20 * 60 * 3, "at most one a minute of each kind"
+        play.send(ME, "kept for hours", id="one")
+        play.until(lambda: play.now_s > 6 * 3600, 86_400.0)
+        assert len(play.lines.of("warning", "error")) < 6 * 60 * 3, "at most one a minute of each kind"
         play.modem.mute = False
         play.until(lambda: play.of("sent"))
-        assert play.of("sent")[0]["ok"] and [message.text for message in play.modem.sent] == ["kept for a day"]
+        assert play.of("sent")[0]["ok"] and [message.text for message in play.modem.sent] == ["kept for hours"]
 
 
 def test_the_balance_is_asked_once_a_day_and_a_digest_comes_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plugins.modem.session.LISTEN_S", 30.0)
+    monkeypatch.setattr("plugins.modem.session.LISTEN_S", 60.0)
+    monkeypatch.setattr("plugins.modem.dialogue.READ_S", 60.0)
     with played(ModemConfig(port="x", balance_ussd="#123#", interval_s=600)) as play:
         play.modem.ussd = lambda code: '+CUSD: 0,"Solde 7,50 EUR",15'
         play.until(lambda: play.of("balance_value"))
