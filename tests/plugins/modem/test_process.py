@@ -23,6 +23,7 @@ def test_nothing_is_deleted_or_accepted_before_uplink_has_it_and_a_restart_goes_
     monkeypatch.setattr("plugins.modem.desk.DISK_S", 30.0)  # this machine may be slow
     monkeypatch.setattr("plugins.modem.mail.DISK_S", 30.0)
     monkeypatch.setattr("agent.runner.outbox.REPEAT_S", 0.2)
+    monkeypatch.setattr("agent.runner.outbox.MAX_WAIT_S", 0.1)
     with FakeModem(tmp_path) as modem:
         settings = parts.settings_for(tmp_path, (
             f'[plugins.x]\nuse = "modem"\nport = "{modem.port}"\nbaudrate = 921600\nallow = ["{ME}"]\n'))
