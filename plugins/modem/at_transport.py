@@ -21,6 +21,7 @@ from .transport import (
     Refused,
     Registered,
     Signal,
+    Stopping,
     Storage,
     UssdReply,
 )
@@ -220,7 +221,7 @@ class AtTransport:
         return events
 
     def restart(self) -> None:
-        with suppress(Mute, Refused):
+        with suppress(Mute, Refused, Stopping):
             self._at.escape()
             self._at.ask("AT+CFUN=1,1", timeout_s=RESTART_S)
 
