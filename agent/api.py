@@ -307,6 +307,13 @@ class Io(Protocol):
         """Small JSON-able state that survives a restart and a power cut: committed with the next batch."""
         ...
 
+    def committed(self, timeout_s: float) -> bool:
+        """Wait until all that was yielded, and ``kept`` as it is now, is on this device's disk: what a device holds may
+        be deleted after it, and what must not happen twice may be done. False: not within the time, or stopping.
+
+        Commands are carried out meanwhile. A reading counts from the moment its ``yield`` has returned."""
+        ...
+
     @property
     def stopping(self) -> bool:
         """True once the plugin is to end; ``run`` must return within a second."""

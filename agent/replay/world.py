@@ -437,6 +437,9 @@ class ReplayIo:
     def root(self) -> Path:
         return self._root()
 
+    def committed(self, timeout_s: float) -> bool:
+        return True  # a replay has no disk to wait for
+
     @property
     def stopping(self) -> bool:
         return self._source.over

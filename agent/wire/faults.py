@@ -96,6 +96,12 @@ FAULTS: dict[str, Fault] = {
     "E_BOILER_COLD": Fault("error", "{boiler} is ON, and {evidence}",
         "it goes on as long as it is allowed to, at most 4 h", "look at the boiler, its water pressure and its pump"),
     "E_SERIAL": Fault("error", "{port}: {reason}", "the plugin retries", "{do}"),
+    "E_SIM_LOCKED": Fault("error", "{port}: {reason}", "messages wait in their queue, no further PIN is tried",
+        "enter the PIN with a phone or write the right one to pin_file; it goes on by itself"),
+    "E_SIM_ABSENT": Fault("error", "{port}: {reason}", "messages wait in their queue",
+        "put a working SIM in; it goes on by itself"),
+    "E_MODEM_HUNG": Fault("error", "{port}: {reason}", "messages wait in their queue",
+        "nothing yet, it is restarted; look at the stick if this stays"),
     "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",
         "everything else goes on, the scan is tried again", "hutkeeper-agent status, bluetoothctl show, dmesg"),
     # life cycle
