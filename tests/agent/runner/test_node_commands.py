@@ -18,7 +18,8 @@ from .parts import KINDS, Running, Streaming, settings_for
 
 PLUG = Node(id="plug", title="Plug", properties=(
     Property(name="on", datatype="boolean", settable=True),
-    Property(name="lock", datatype="json", settable=True, event=True), Property(name="power_w", datatype="float", unit="W")))
+    Property(name="lock", datatype="json", settable=True, event=True),
+    Property(name="power_w", datatype="float", unit="W")))
 
 
 class Finder(Streaming, name="finder"):
