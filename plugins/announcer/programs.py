@@ -79,7 +79,7 @@ def sound_trouble(device: str, complaint: str) -> tuple[str, str]:
         return "absent", f"sound device {device} is not there{said}: plug it in, or set device (aplay -L lists them)"
     if DENIED.search(complaint):
         return "denied", f"sound device {device}: no permission{said}: add the agent's user to the group audio"
-    return "failed", f"sound device {device} does not play{said}: try  aplay -D {device} /usr/share/sounds/alsa/Noise.wav"
+    return "failed", f"sound device {device} does not play{said}: try  speaker-test -D {device} -l 1"
 
 
 def last_words(stderr: bytes) -> str:
