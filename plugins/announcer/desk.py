@@ -203,7 +203,7 @@ class Desk:
         elif did == "failed" and where == "sound":
             self._sound_failed(current, at, state, why)
         elif did == "failed":
-            self._speech_failed(current, at, why)
+            self._speech_failed(current, at, why, trouble=where != "text")
 
     def _sound_failed(self, current: Current, at: Moment, state: str, why: str) -> None:
         """The announcement waits for the device, as long as it is good. A player that fails at once has said nothing;
@@ -214,8 +214,11 @@ class Desk:
         heard = current.playing and at.now_s - current.began_s >= 1.0
         self._again(current._replace(playing=heard), at, why)
 
-    def _speech_failed(self, current: Current, at: Moment, why: str) -> None:
-        self.current, self.failed, self.trouble = None, self.failed + 1, why
+    def _speech_failed(self, current: Current, at: Moment, why: str, trouble: bool = True) -> None:
+        """``trouble``: the program is to blame and the next one will fail too; else it is this text alone."""
+        self.current, self.failed = None, self.failed + 1
+        if trouble:
+            self.trouble = why
         self._tell(current.item, "failed", at, why=why)
 
     def _tell(self, item: Announcement, result: str, at: Moment, *, seconds: float | None = None, why: str = ""

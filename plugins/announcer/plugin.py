@@ -133,7 +133,7 @@ class Announcer(Plugin, name="announcer"):
             try:
                 self.command(io, event.set, event.value)
             except CommandRefused as error:
-                io.log.warning("%s: refused: %s", event.set, error)
+                io.log.warning(f"{event.set}: refused: {error}")
         elif event.bus is not None and event.bus in self.config.listen:
             self._announcement(io, event.bus, event.property, event.value)
 
@@ -209,7 +209,7 @@ class Announcer(Plugin, name="announcer"):
     def _tell(self, io: Io, at: Moment) -> Iterator[Reading]:
         desk = self._desk
         for event in _all(desk.told):
-            if event["result"] in ("failed", "cut_off", "expired", "dropped"):
+            if event["result"] in ("failed", "cut_off", "expired", "dropped") and event.get("why") != desk.trouble:
                 io.log.warning("not spoken (%s): %s", event["result"], event.get("why", ""))
             yield Reading("spoken", event)
         if desk.trouble != self._alerted:

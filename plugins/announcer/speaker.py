@@ -2,7 +2,7 @@
 
 In:  ``{"say":{"job":1,"text":"...","volume_pct":30}}``, ``{"stop":1}``
 Out: ``{"job":1,"did":"playing","seconds":1.8,"cached":false}``, ``{"job":1,"did":"played"}``,
-     ``{"job":1,"did":"failed","at":"speech"|"sound","why":"..."}``, ``{"did":"plain","why":"..."}`` (no effect)
+     ``{"job":1,"did":"failed","at":"speech"|"text"|"sound","why":"..."}``, ``{"did":"plain","why":"..."}`` (no effect)
 
 Nothing here waits: a program that hangs is found by who gave the job, and killed by ``stop``. A killed one that will
 not even die (a driver that hangs) is left behind and looked at now and then.
@@ -194,7 +194,7 @@ class Speaker:
             self._failed("speech", f"{child.name} made {error}")
             return
         if sound.seconds > self._config.max_s:
-            self._failed("speech", f"it would take {sound.seconds:.0f} s, max_s is {self._config.max_s:g}")
+            self._failed("text", f"it would take {sound.seconds:.0f} s, max_s is {self._config.max_s:g}")
             return
         if self._config.effect == "radio":
             self._plain = sound

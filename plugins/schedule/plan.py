@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from .settings import FixedRule, ScheduleConfig, TimeRule
@@ -60,11 +60,12 @@ class Plan:
         """Of all minutes that have come."""
         return [job for begin, end in stretches for label in range(begin, end) for job in self.jobs(label, holiday)]
 
-    def next(self, label: int, holiday: bool) -> Job | None:
-        """The first job after this minute, of the next two days."""
+    def next(self, label: int, holiday: bool, been: Callable[[int], bool]) -> Job | None:
+        """The first job after this minute, of the next two days, whose minute has not been."""
         begun, until, under, found = self._next
         if not (begun <= label < until and under == (holiday, id(self.reminders))):
-            found = next((job for at in range(label + 1, label + AHEAD_MIN) for job in self.jobs(at, holiday)), None)
+            ahead = (at for at in range(label + 1, label + AHEAD_MIN) if not been(at))
+            found = next((job for at in ahead for job in self.jobs(at, holiday)), None)
             self._next = label, label + 60 if found is None else found.label, (holiday, id(self.reminders)), found
         return found
 

@@ -106,7 +106,9 @@ class Schedule(Plugin, name="schedule"):
 
     def _wait(self, io: Io, stream: Any, bus: Subscription | None, wall_us: int | None) -> None:
         """Until something is heard, or a minute begins."""
-        wait_s = TICK_S if wall_us is None else min(TICK_S, (60 * US - wall_us % (60 * US)) / US + 0.001)
+        wait_s = TICK_S if wall_us is None else (60 * US - wall_us % (60 * US)) / US + 0.001
+        if self._live:  # a real clock may jump meanwhile
+            wait_s = min(TICK_S, wait_s)
         if not self._live:
             message = stream.read(wait_s)
             if message is not None and message.data.strip():
@@ -152,7 +154,7 @@ class Schedule(Plugin, name="schedule"):
             try:
                 self.command(io, event.set, event.value)
             except CommandRefused as error:
-                io.log.warning("%s: refused: %s", event.set, error)
+                io.log.warning(f"{event.set}: refused: {error}")
 
     def _hear(self, node: str, name: str, value: Any, now_s: float) -> None:
         config: ScheduleConfig = self.config
@@ -261,7 +263,7 @@ class Schedule(Plugin, name="schedule"):
             now["calendar_events"] = len(self._events)
         if wall_us is not None:
             here = label_of(wall_us, self._zone)
-            if (job := self._plan.next(here, self._holiday)) is not None:
+            if (job := self._plan.next(here, self._holiday, self._walker.been)) is not None:
                 now["next_announcement"] = self._utc(job.label)
             ahead = [label for label in self._plan.reminders if label > here]
             if ahead:

@@ -57,6 +57,10 @@ class Walker:
         self._mark(first, here + 1)
         return fresh
 
+    def been(self, label: int) -> bool:
+        """Its jobs are over: they do not come again when the clock shows it once more."""
+        return any(a <= label < b for a, b in self._been)
+
     def _missing(self, begin: int, end: int) -> list[Stretch]:
         """What of a stretch was never walked."""
         found: list[Stretch] = []
