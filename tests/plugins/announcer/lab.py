@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import textwrap
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,34 +94,38 @@ def share_below(pcm: bytes, hz: float) -> float:
 
 
 class Listener(threading.Thread):
-    """Reads the FIFO when told to: the player goes no further than it has read (and the pipe's 64 KiB)."""
+    """Reads as much of the FIFO as it may: the player goes no further than that (and the pipe's 4 KiB)."""
 
     def __init__(self, card: Card) -> None:
         super().__init__(daemon=True)
         self.heard: list[bytes] = []
         """One entry a player, in order; the last one grows."""
-        self.go = threading.Event()
+        self.may_read = 0
+        """Bytes."""
         self.over = False
         self.fd = os.open(card.fifo, os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, 4096)
         self.start()
 
     def run(self) -> None:
         new = True
         while not self.over:
-            if not self.go.wait(0.02):
+            if self.may_read <= 0:
+                time.sleep(0.002)
                 continue
             try:
-                data = os.read(self.fd, 65_536)
+                data = os.read(self.fd, min(65_536, self.may_read))
             except BlockingIOError:
                 data = None
             if data:
+                self.may_read -= len(data)
                 if new:
                     self.heard.append(b"")
                     new = False
                 self.heard[-1] += data
             else:
                 new = new or data == b""
-                threading.Event().wait(0.002)
+                time.sleep(0.002)
 
     def close(self) -> None:
         self.over = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
@@ -360,8 +361,10 @@ def test_switched_off_and_still_off_after_a_restart() -> None:
         assert plugin.values("announcement") == []
 
 
-def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(tmp_path: Path) -> None:
+def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fan of the bus is a real ZeroMQ socket; the wall clock is set so that a minute begins at once."""
+    monkeypatch.setattr(sys.modules["agent.testing.at_work"], "NOWHERE", tmp_path)  # where the bus is
     (tmp_path / "cal").mkdir()
     (tmp_path / "cal/a.ics").write_text(BINS)
     wall0 = us("2026-10-27T06:29:59.300000+00:00")
@@ -372,7 +375,6 @@ def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(tmp_path
     lane, fan = bus.bind(context, tmp_path)
     try:
         with at_work(Schedule, config, root=tmp_path, wall_offset_us=lambda: wall0 - begun) as plugin:
-            plugin.worker.io._run_dir = tmp_path
 
             def home() -> Any:
                 now = bus.Now("people", [("people", "anyone_home", "home", boottime_us(), None)])
@@ -392,7 +394,7 @@ def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(tmp_path
 
 
 def test_a_calendar_file_can_be_replayed() -> None:
-    config = ScheduleConfig(zone="Europe/Paris", hello=False, time=(), reminders=RULES)
+    config = ScheduleConfig(zone="Europe/Paris", hello=False, time=(), reminders=RULES, interval_s=86_400)
     records = list(Replay(Schedule, config, BINS.encode(), instance="schedule").records())
     days = [(round(one["t"] / 3600, 2), one["value"]["text"]) for one in records
             if one.get("property") == "announcement"]
