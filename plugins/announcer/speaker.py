@@ -113,6 +113,8 @@ class Speaker:
         self._next: Callable[[Child], None] = self._nothing
         self._dying: list[Child] = []
         self._job: dict[str, Any] = {}
+        self._mixing: wav.Sound | None = None
+        self._mixed = bytearray()
         self._waiting_wav: bytes | None = None
         """What is to be played as soon as the player that was killed has let go of the device."""
 
@@ -139,6 +141,8 @@ class Speaker:
                 self._bury(child)
                 self._next(child)
         self._reap()
+        if self._mixing is not None:
+            self._mix()
         if self._waiting_wav is not None and not self._dying:
             sound, self._waiting_wav = self._waiting_wav, None
             self._start(Step(playing(self._config), sound), self._played, "sound")
@@ -236,9 +240,21 @@ class Speaker:
         self._play(sound, cached=False)
 
     def _play(self, sound: wav.Sound, *, cached: bool) -> None:
-        self._tell(job=self._job["job"], did="playing", seconds=round(sound.seconds, 3), cached=cached)
-        self._waiting_wav = wav.pack(wav.louder(sound, self._job["volume_pct"]))
+        self._mixing, self._mixed, self._cached = sound, bytearray(), cached
         self.wake()
+
+    def _mix(self) -> None:
+        """A second of speech at its volume. A minute of it at once would hold up a small board for too long."""
+        sound = self._mixing
+        assert sound is not None
+        begin = len(self._mixed)
+        part = sound._replace(pcm=sound.pcm[begin : begin + 2 * sound.channels * sound.rate_hz])
+        self._mixed += wav.louder(part, self._job["volume_pct"]).pcm
+        self.wake()
+        if len(self._mixed) == len(sound.pcm):
+            self._mixing = None
+            self._waiting_wav = wav.pack(sound._replace(pcm=bytes(self._mixed)))
+            self._tell(job=self._job["job"], did="playing", seconds=round(sound.seconds, 3), cached=self._cached)
 
     def _played(self, child: Child) -> None:
         if child.process.returncode == 0:
@@ -282,7 +298,7 @@ class Speaker:
 
     def _abort(self) -> None:
         child, self._child = self._child, None
-        self._job, self._waiting_wav = {}, None
+        self._job, self._waiting_wav, self._mixing = {}, None, None
         if child is not None:
             child.kill()
             self._deafen(child)
