@@ -148,7 +148,7 @@ class Desk:
             self._begin(item, at)
 
     def _throw_out(self, at: Moment) -> None:
-        for item in self.line:  # type: ignore[attr-defined]
+        for item in self.line:
             why = self._too_late(item, at)
             if why is not None:
                 self.line.remove(item)
@@ -168,13 +168,12 @@ class Desk:
     def _next(self, at: Moment) -> Announcement | None:
         """What was admitted before somebody took the lock waits until that one is done."""
         held = self.gate.holder(at.now_s) is not None
-        for item in self.line:  # type: ignore[attr-defined]
+        for item in self.line:
             if item.age_s(self._boot, at.now_s, at.wall_us) is None:
                 continue
             through = item.priority == "alarm" and "lock" in self._passes
             if not held or through or item.lock == self.gate.number:
-                found: Announcement = item
-                return found
+                return item
         return None
 
     def _begin(self, item: Announcement, at: Moment) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ class Line:
     def __len__(self) -> int:
         return len(self._items)
 
-    def __iter__(self) -> Iterable[Announcement]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Announcement]:
         return iter(tuple(self._items))
 
     def __contains__(self, id_: object) -> bool:

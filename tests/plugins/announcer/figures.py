@@ -19,13 +19,13 @@ ROUNDS = 20
 def seconds(effect: str, again: bool, rounds: int = ROUNDS) -> list[float]:
     """Of each of some texts; ``again``: all of them were spoken before."""
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        with at_work(Announcer, Card(Path(folder)).config(effect=effect, queue_max=100)) as plugin:
-            for n in range(rounds * (1 + again)):
-                began = time.monotonic()
-                plugin.order("say", {"text": f"It is {n % rounds} minutes past seven."})
-                plugin.until("its end", lambda n=n: len(plugin.values("spoken")) > n)  # type: ignore[misc]
-                found.append(time.monotonic() - began)
+    with (tempfile.TemporaryDirectory() as folder,
+          at_work(Announcer, Card(Path(folder)).config(effect=effect, queue_max=100)) as plugin):
+        for n in range(rounds * (1 + again)):
+            began = time.monotonic()
+            plugin.order("say", {"text": f"It is {n % rounds} minutes past seven."})
+            plugin.until("its end", lambda n=n: len(plugin.values("spoken")) > n)  # type: ignore[misc]
+            found.append(time.monotonic() - began)
     return found[-rounds:]
 
 

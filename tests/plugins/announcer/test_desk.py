@@ -427,7 +427,7 @@ class Speech(RuleBasedStateMachine):
             self.ends[event["id"]] += 1
             self.done.add(event["id"])
         self.desk.told.clear()
-        waiting = [item.id for item in self.desk.line]  # type: ignore[attr-defined]
+        waiting = [item.id for item in self.desk.line]
         current = [] if self.desk.current is None else [self.desk.current.item.id]
         assert set(self.ends.values()) <= {1}
         assert sorted([*waiting, *current, *self.done]) == sorted(self.admitted), "none lost, none twice"
