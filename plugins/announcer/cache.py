@@ -80,7 +80,7 @@ class Cache:
 class Journal:
     """Ids whose speech was begun, on disk before the first sound: a kill -9 does not make it speak twice.
 
-    ``io.kept`` alone is committed a moment later. One line an id, ``-id`` takes it back; shortened at each start."""
+    ``io.kept`` alone is committed a moment later. One line an id, ``-id`` takes it back; shortened now and then."""
 
     KEEP = 64
 
@@ -92,6 +92,9 @@ class Journal:
         with contextlib.suppress(OSError):
             for line in path.read_text("utf-8", "replace").splitlines():
                 self._note(line)
+        self._shorten(path)
+
+    def _shorten(self, path: Path) -> None:
         self._begun = dict.fromkeys(list(self._begun)[-self.KEEP :])
         scratch = path.with_suffix(".new")
         with contextlib.suppress(OSError):
@@ -120,6 +123,8 @@ class Journal:
         self._note(line)
         if self._path is None:
             return
+        if len(self._begun) > 4 * self.KEEP:
+            self._shorten(self._path)
         with contextlib.suppress(OSError), self._path.open("a") as file:
             file.write(line + "\n")
             file.flush()

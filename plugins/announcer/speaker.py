@@ -77,9 +77,9 @@ class Child:
 
     @property
     def complaint(self) -> str:
-        code = self.process.returncode
-        return last_words(self._stderr) or (f"{self.name} was ended by signal {-code}" if code is not None and code < 0
-                                            else f"{self.name} ended with code {code}")
+        code = self.process.returncode or 0
+        ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return last_words(bytes(self._stderr)) or f"{self.name} {ended}"
 
     def kill(self) -> None:
         """It and whatever it started."""

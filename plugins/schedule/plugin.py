@@ -89,7 +89,7 @@ class Schedule(Plugin, name="schedule"):
                 self._calendar(io, now_s, wall_us, due)
                 if now_s >= due["retell"]:
                     due["retell"], self._told = now_s + config.interval_s, {}
-                if not greeted and (self._presence(now_s) != "unknown" or now_s >= began_s + 2 * TICK_S):
+                if not greeted and self._settled(now_s, began_s):
                     greeted = True
                     yield from self._hello(io, now_s)
                 if wall_us is not None:
@@ -97,18 +97,18 @@ class Schedule(Plugin, name="schedule"):
                 lost = wall_us is None and now_s >= began_s + NO_TIME_S
                 io.degraded("the time is not known: nothing is announced" if lost else None)
                 yield from self._tell(now_s, wall_us)
-                self._wait(io, stream, bus, wall_us)
+                self._wait(io, stream, bus, wall_us, 1.0 if not greeted else TICK_S)
             self._keep(io)
 
     def _open(self) -> Silence:
         self._live = True
         return Silence()
 
-    def _wait(self, io: Io, stream: Any, bus: Subscription | None, wall_us: int | None) -> None:
+    def _wait(self, io: Io, stream: Any, bus: Subscription | None, wall_us: int | None, most_s: float) -> None:
         """Until something is heard, or a minute begins."""
-        wait_s = TICK_S if wall_us is None else (60 * US - wall_us % (60 * US)) / US + 0.001
-        if self._live:  # a real clock may jump meanwhile
-            wait_s = min(TICK_S, wait_s)
+        wait_s = most_s if wall_us is None else (60 * US - wall_us % (60 * US)) / US + 0.001
+        if self._live or most_s < TICK_S:  # a real clock may jump meanwhile
+            wait_s = min(most_s, wait_s)
         if not self._live:
             message = stream.read(wait_s)
             if message is not None and message.data.strip():
@@ -201,8 +201,9 @@ class Schedule(Plugin, name="schedule"):
         value, since_s = self._heard.get("presence", (None, 0.0))
         if now_s - since_s > config.presence_max_age_s:
             return "unknown"
-        word = {True: "home", False: "away"}.get(value, value) if isinstance(value, bool | str) else None
-        return word if word in ("home", "away") else "unknown"
+        if isinstance(value, bool):
+            return "home" if value else "away"
+        return value if value in ("home", "away") else "unknown"
 
     def _speaks(self, now_s: float) -> bool:
         presence = self._presence(now_s)
@@ -241,6 +242,11 @@ class Schedule(Plugin, name="schedule"):
         last = io.kept.get("hello_us")
         now_us = io.clock.boottime_us()
         return not (isinstance(last, int) and 0 <= now_us - last < HELLO_S * US)
+
+    def _settled(self, now_s: float, began_s: float) -> bool:
+        """The others have had their time to start, and presence its time to say something."""
+        known = self._presence(now_s) != "unknown" or now_s >= began_s + 2 * TICK_S
+        return known and now_s >= began_s + float(self.config.hello_after_s)
 
     def _hello(self, io: Io, now_s: float) -> Iterator[Reading]:
         if not self._speaks(now_s):

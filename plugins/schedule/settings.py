@@ -80,6 +80,8 @@ class ScheduleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     at: tuple[FixedRule, ...] = ()
     hello: bool = True
     """Say so at start, at most once in ten minutes."""
+    hello_after_s: Annotated[float, Meta(ge=0, le=600)] = 10.0
+    """By then whoever speaks has begun to listen."""
     heater: NodeId = ""
     """The instance of the heater on this device, whose profile says that it is a holiday."""
     holiday_profiles: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ import stat
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,28 @@ def share_below(pcm: bytes, hz: float) -> float:
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(float)
     power = np.abs(np.fft.rfft(samples)) ** 2
     return float(power[np.fft.rfftfreq(len(samples), 1 / RATE_HZ) < hz].sum() / power.sum())
+
+
+def processes(folder: Path, name: str = "") -> list[int]:
+    """Living processes with this folder on their command line or among their variables; ``name``: of that program."""
+    found = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            seen = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+            head, _, tail = (proc / "stat").read_text().rpartition(")")
+        except OSError:
+            continue
+        if str(folder).encode() in seen and tail.split()[0] != "Z" and head.partition("(")[2].startswith(name):
+            found.append(int(proc.name))
+    return found
+
+
+def wait_for(check: Callable[[], object]) -> None:
+    """The bound is for a loaded machine."""
+    deadline = time.monotonic() + 45
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Listener(threading.Thread):

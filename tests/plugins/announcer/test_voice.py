@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,17 @@ from plugins.announcer import wav
 from plugins.announcer.cache import Cache, Journal
 from plugins.announcer.plugin import Announcer
 from plugins.announcer.programs import BEEP_IN_HZ, BEEP_OUT_HZ, BEEP_S, last_words, sound_trouble
-from tests.plugins.announcer.lab import RATE_HZ, Card, Listener, at_volume, dominant_hz, rms, share_below
+from tests.plugins.announcer.lab import (
+    RATE_HZ,
+    Card,
+    Listener,
+    at_volume,
+    dominant_hz,
+    processes,
+    rms,
+    share_below,
+    wait_for,
+)
 
 TEXT = "It is a quarter past seven."
 
@@ -60,20 +70,6 @@ def script(folder: Path, name: str, text: str) -> str:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
-
-
-def processes(folder: Path) -> list[int]:
-    """Living processes with this folder on their command line or among their variables."""
-    found = []
-    for proc in Path("/proc").glob("[0-9]*"):
-        try:
-            seen = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
-            dead = (proc / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            continue
-        if str(folder).encode() in seen and not dead:
-            found.append(int(proc.name))
-    return found
 
 
 # --- what comes out -----------------------------------------------------------------------------------------------
@@ -367,13 +363,6 @@ with at_work(Announcer, config) as plugin:
     wait_for(lambda: not processes(card.folder))
 
 
-def wait_for(check: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_speech_is_made_once_and_a_torn_file_is_made_anew(card: Card) -> None:
     counted = script(card.folder, "counted", f'echo x >> {card.folder}/made\nexec espeak-ng -w "$1" --stdin')
     with at_work(Announcer, card.config(command=(counted, "{wav}"), player=card.player())) as plugin:
@@ -415,6 +404,9 @@ def test_the_journal_is_short_and_takes_back(tmp_path: Path) -> None:
     again = Journal(tmp_path / "begun")
     assert again.begun("i98") and not again.begun("i99") and not again.begun("i2")
     assert len((tmp_path / "begun").read_text().splitlines()) == Journal.KEEP
+    for n in range(1000):
+        again.begin(f"j{n}")
+    assert len((tmp_path / "begun").read_text().splitlines()) < 10 * Journal.KEEP and again.begun("j999")
     Journal(tmp_path / "no/folder").begin("x")
 
 

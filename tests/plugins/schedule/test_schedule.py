@@ -340,11 +340,11 @@ def test_hello_once_in_ten_minutes_and_not_to_an_empty_house() -> None:
     away = [(0.0, {"bus": "people", "property": "anyone_home", "value": "away"}), (60.0, {})]
     assert said(replayed(ScheduleConfig(presence="people"), *away)) == []
     kept: dict[str, Any] = {}
-    with at_work(Schedule, ScheduleConfig(time=())) as plugin:
+    with at_work(Schedule, ScheduleConfig(time=(), hello_after_s=0)) as plugin:
         plugin.wait(lambda: plugin.values("announcement"))
         plugin.wait(lambda: "hello_us" in plugin.committed)
         kept = plugin.committed
-    with at_work(Schedule, ScheduleConfig(time=()), kept=kept) as plugin:
+    with at_work(Schedule, ScheduleConfig(time=(), hello_after_s=0), kept=kept) as plugin:
         plugin.wait(lambda: plugin.value("next_announcement") is None and plugin.value("presence"))
         assert plugin.values("announcement") == []
 
@@ -355,7 +355,7 @@ def test_switched_off_and_still_off_after_a_restart() -> None:
         plugin.wait(lambda: plugin.committed.get("enabled") is False)
         assert not plugin.order("enabled", "perhaps").ok
         kept = plugin.committed
-    with at_work(Schedule, ScheduleConfig(), kept=kept) as plugin:
+    with at_work(Schedule, ScheduleConfig(hello_after_s=0), kept=kept) as plugin:
         plugin.wait(lambda: plugin.value("enabled") is False)
         plugin.wait(lambda: plugin.value("kept_silent") == 1)
         assert plugin.values("announcement") == []
