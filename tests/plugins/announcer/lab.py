@@ -94,6 +94,13 @@ def share_below(pcm: bytes, hz: float) -> float:
     return float(power[np.fft.rfftfreq(len(samples), 1 / RATE_HZ) < hz].sum() / power.sum())
 
 
+def script(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
 def processes(folder: Path, name: str = "") -> list[int]:
     """Living processes with this folder on their command line or among their variables; ``name``: of that program."""
     found = []

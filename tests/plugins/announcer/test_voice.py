@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from tests.plugins.announcer.lab import (
     dominant_hz,
     processes,
     rms,
+    script,
     share_below,
     wait_for,
 )
@@ -63,13 +63,6 @@ def ends(plugin: AtWork, number: int) -> list[dict[str, Any]]:
 
 def results(plugin: AtWork, number: int) -> list[str]:
     return [event["result"] for event in ends(plugin, number)]
-
-
-def script(folder: Path, name: str, text: str) -> str:
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
 
 
 # --- what comes out -----------------------------------------------------------------------------------------------
