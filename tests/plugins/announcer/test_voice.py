@@ -349,7 +349,7 @@ with at_work(Announcer, config) as plugin:
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
-        wait_for(lambda: set(processes(card.folder)) - {process.pid})
+        wait_for(lambda: processes(card.folder, "aplay"))
     finally:
         process.kill()
         process.wait()
