@@ -12,6 +12,7 @@ from typing import Any
 from agent.api import CommandRefused, Inbox, Io, Plugin, Reading, RetryLater, Subscription, Value, Yielded
 
 from . import calendars, events, phrases
+from .house import House
 from .plan import GOOD_S, TIME_GOOD_S, Job, Phrases, Plan
 from .properties import PROPERTIES
 from .settings import ScheduleConfig
@@ -54,8 +55,7 @@ class Schedule(Plugin, name="schedule"):
         self._wall: tuple[float, int] | None = None
         """A replay's own time: seconds since boot, and the wall time then."""
         self._zone = zone_of(config.zone, Path("/"))
-        self._heard: dict[str, tuple[Any, float]] = {}
-        """``presence`` and ``profile`` with the second when they came."""
+        self._house = House(config)
         self._bad = self._announced = self._silent = 0
         self._shelf: calendars.Shelf | None = None
         self._events: list[calendars.Occurrence] = []
@@ -119,7 +119,7 @@ class Schedule(Plugin, name="schedule"):
             heard = bus.get(wait_s)
             while heard is not None:
                 if heard.device is None and heard.quality is None:
-                    self._hear(heard.node, heard.property, heard.value, self._now_s(io))
+                    self._house.hear(heard.node, heard.property, heard.value, self._now_s(io))
                 heard = bus.get(0)
 
     def _now_s(self, io: Io) -> float:
@@ -149,19 +149,12 @@ class Schedule(Plugin, name="schedule"):
             io.log.warning("left out: %s", str(error)[:300])
             return
         if event.bus is not None:
-            self._hear(event.bus, event.property, event.value, self._now_s(io))
+            self._house.hear(event.bus, event.property, event.value, self._now_s(io))
         if event.set is not None:
             try:
                 self.command(io, event.set, event.value)
             except CommandRefused as error:
                 io.log.warning(f"{event.set}: refused: {error}")
-
-    def _hear(self, node: str, name: str, value: Any, now_s: float) -> None:
-        config: ScheduleConfig = self.config
-        if node == config.presence and name == config.presence_property:
-            self._heard["presence"] = value, now_s
-        elif node == config.heater and name == "profile" and isinstance(value, str):
-            self._heard["profile"] = value, now_s
 
     def command(self, io: Io, property_name: str, value: Value) -> Value:
         if property_name != "enabled" or not isinstance(value, bool):
@@ -192,32 +185,10 @@ class Schedule(Plugin, name="schedule"):
     def _local(self, wall_us: int) -> datetime:
         return datetime.fromtimestamp(wall_us / 1e6, self._zone)
 
-    # --- who is there ---------------------------------------------------------------------------------------------
-
-    def _presence(self, now_s: float) -> str:
-        config: ScheduleConfig = self.config
-        if not config.presence:
-            return "any"
-        value, since_s = self._heard.get("presence", (None, 0.0))
-        if now_s - since_s > config.presence_max_age_s:
-            return "unknown"
-        if isinstance(value, bool):
-            return "home" if value else "away"
-        return value if value in ("home", "away") else "unknown"
-
-    def _speaks(self, now_s: float) -> bool:
-        presence = self._presence(now_s)
-        return self._enabled and (presence in ("home", "any")
-                                  or (presence == "unknown" and self.config.presence_unknown == "speak"))
-
-    @property
-    def _holiday(self) -> bool:
-        return self._heard.get("profile", (None, 0.0))[0] in self.config.holiday_profiles
-
     # --- what is due ----------------------------------------------------------------------------------------------
 
     def _minutes(self, io: Io, now_s: float, wall_us: int, due: dict[str, float]) -> Iterator[Reading]:
-        jobs = self._plan.due(self._walker.step(wall_us, self._zone), self._holiday)
+        jobs = self._plan.due(self._walker.step(wall_us, self._zone), self._house.holiday)
         if jobs or now_s >= due["keep"]:
             due["keep"] = now_s + KEEP_S
             self._keep(io)  # before they are told: what a power cut takes is said once less, not once more
@@ -229,7 +200,7 @@ class Schedule(Plugin, name="schedule"):
             yield from self._say(job, here, now_s)
 
     def _say(self, job: Job, here: int, now_s: float) -> Iterator[Reading]:
-        if not self._speaks(now_s):
+        if not (self._enabled and self._house.hears(now_s)):
             self._silent += 1
             return
         self._announced += 1
@@ -245,11 +216,11 @@ class Schedule(Plugin, name="schedule"):
 
     def _settled(self, now_s: float, began_s: float) -> bool:
         """The others have had their time to start, and presence its time to say something."""
-        known = self._presence(now_s) != "unknown" or now_s >= began_s + 2 * TICK_S
+        known = self._house.presence(now_s) != "unknown" or now_s >= began_s + 2 * TICK_S
         return known and now_s >= began_s + float(self.config.hello_after_s)
 
     def _hello(self, io: Io, now_s: float) -> Iterator[Reading]:
-        if not self._speaks(now_s):
+        if not (self._enabled and self._house.hears(now_s)):
             self._silent += 1
             return
         io.kept["hello_us"] = io.clock.boottime_us()
@@ -262,14 +233,14 @@ class Schedule(Plugin, name="schedule"):
 
     def _tell(self, now_s: float, wall_us: int | None) -> Iterator[Reading]:
         now: dict[str, Any] = {
-            "enabled": self._enabled, "presence": self._presence(now_s), "holiday": self._holiday,
+            "enabled": self._enabled, "presence": self._house.presence(now_s), "holiday": self._house.holiday,
             "announced": self._announced, "kept_silent": self._silent, "bad_events": self._bad,
             "bad_files": 0 if self._shelf is None else len(self._shelf.problems)}
         if self._shelf is not None or self._events:
             now["calendar_events"] = len(self._events)
         if wall_us is not None:
             here = label_of(wall_us, self._zone)
-            if (job := self._plan.next(here, self._holiday, self._walker.been)) is not None:
+            if (job := self._plan.next(here, self._house.holiday, self._walker.been)) is not None:
                 now["next_announcement"] = self._utc(job.label)
             ahead = [label for label in self._plan.reminders if label > here]
             if ahead:
@@ -288,15 +259,15 @@ class Schedule(Plugin, name="schedule"):
 
     def _keep(self, io: Io) -> None:
         io.kept["walk"] = self._walker.kept()
-        if "profile" in self._heard:
-            io.kept["profile"] = self._heard["profile"][0]
+        if self._house.profile is not None:
+            io.kept["profile"] = self._house.profile
 
     def _restore(self, io: Io) -> None:
         self._walker.restore(io.kept.get("walk"))
         if isinstance(io.kept.get("enabled"), bool):
             self._enabled = io.kept["enabled"]
-        if isinstance(io.kept.get("profile"), str) and "profile" not in self._heard:
-            self._heard["profile"] = io.kept["profile"], 0.0
+        if isinstance(io.kept.get("profile"), str) and self._house.profile is None:
+            self._house.profile = io.kept["profile"]
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
