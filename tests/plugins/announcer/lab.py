@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -128,8 +129,8 @@ class Listener(threading.Thread):
 
     def __init__(self, card: Card) -> None:
         super().__init__(daemon=True)
-        self.heard: list[bytes] = []
-        """One entry a player, in order; the last one grows."""
+        self.heard = b""
+        """All of it, of one player after the other: where one is killed and the next begins nobody sees an end."""
         self.may_read = 0
         """Bytes."""
         self.over = False
@@ -138,23 +139,14 @@ class Listener(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        new = True
         while not self.over:
-            if self.may_read <= 0:
-                time.sleep(0.002)
-                continue
-            try:
-                data = os.read(self.fd, min(65_536, self.may_read))
-            except BlockingIOError:
-                data = None
-            if data:
-                self.may_read -= len(data)
-                if new:
-                    self.heard.append(b"")
-                    new = False
-                self.heard[-1] += data
-            else:
-                new = new or data == b""
+            data = b""
+            if self.may_read > 0:
+                with contextlib.suppress(BlockingIOError):
+                    data = os.read(self.fd, min(65_536, self.may_read))
+            self.heard += data
+            self.may_read -= len(data)
+            if not data:
                 time.sleep(0.002)
 
     def close(self) -> None:
