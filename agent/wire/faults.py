@@ -104,6 +104,7 @@ FAULTS: dict[str, Fault] = {
         "nothing yet, it is restarted; look at the stick if this stays"),
     "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",
         "everything else goes on, the scan is tried again", "hutkeeper-agent status, bluetoothctl show, dmesg"),
+    "E_SOUND": Fault("error", "{reason}", "announcements wait for as long as they are good", "{do}"),
     # life cycle
     "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
         "nothing was touched, reading works", "install the newer hutkeeper again"),
