@@ -8,13 +8,16 @@ from flask import Blueprint, Response, abort, g, jsonify, redirect, render_templ
 from msgspec import Struct
 from werkzeug.wrappers import Response as BaseResponse
 
+from hub.command.values import Control, control
 from hub.energy.bill import counts_energy
+from hub.heating.shape import is_heater
 from hub.live import LiveDevice, NodeInfo, NotConnected
 from hub.store.errors import StoreError
 from hub.store.reader import LedgerRow, SeriesRow
-from hub.web.access import needs
+from hub.web.access import Gate, needs
 from hub.web.answers import Problem, problems
 from hub.web.audit import Audit
+from hub.web.desks import MessageView, SpeechView, desk_of
 from hub.web.facts import SYS, DeviceFacts, NodeFacts, facts
 from hub.web.house import Hut, from_history
 from hub.web.pages import Parts, iso
@@ -42,6 +45,9 @@ class Value(Struct, frozen=True):
     series: int | None
     set: str
     """What was asked for and is not reached yet (``$target``)."""
+    property: str = ""
+    control: Control | None = None
+    """How to set it; None: it cannot be, or not by this viewer."""
 
 
 class NodeView(Struct, frozen=True):
@@ -52,6 +58,9 @@ class NodeView(Struct, frozen=True):
     old: bool
     energy: bool
     """It counts kilowatt-hours: there is a page of days and costs."""
+    heating: bool
+    desk: SpeechView | MessageView | None
+    """A form to speak or to send a text message."""
 
 
 class DeviceView(Struct, frozen=True):
@@ -59,12 +68,29 @@ class DeviceView(Struct, frozen=True):
     nodes: tuple[NodeView, ...]
     problems: tuple[Problem, ...]
     ledger: tuple[LedgerRow, ...]
+    by: Viewer
+
+
+class Viewer(Struct, frozen=True):
+    """Who looks at the page: what they may set, and the form token of their session."""
+
+    form: str
+    commands: bool
+    admin: bool
+    zone: str = ""
+
+    @classmethod
+    def now(cls, form: str, zone: str) -> Viewer:
+        role = g.caller.role
+        return cls(form, role != "viewer", role == "admin", zone)
 
 
 def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
-              series: dict[tuple[str, str], SeriesRow]) -> NodeView:
+              series: dict[tuple[str, str], SeriesRow], by: Viewer) -> NodeView:
     told = next((one for one in of.nodes if one.id == node.id), None)
-    hidden = SYS_HIDDEN if node.id == SYS else OWN
+    desk = desk_of(device, node)
+    hidden = SYS_HIDDEN if node.id == SYS else (*OWN, *(desk.instead_of if desk else ()))
+    labels = hut.texts("command.off"), hut.texts("command.on")
     values = []
     for prop in node.properties.values():
         if prop.id in hidden:
@@ -72,32 +98,36 @@ def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
         raw = device.value(node.id, prop.id)
         target = device.targets.get((node.id, prop.id), "")
         row = series.get((node.id, prop.id))
-        if raw is None and not prop.retained and (row is None or not row.samples):
+        may = prop.settable and by.commands and (by.admin or prop.datatype != "json")
+        if raw is None and not prop.retained and not may and (row is None or not row.samples):
             continue  # an event that never came has nothing to show
         values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
-                            target if target != raw else ""))
+                            target if target != raw else "", prop.id, control(prop, raw, labels) if may else None))
     old = of.state in ("lost", "disconnected", "ahead") or bool(told and (told.silent or told.ahead))
     counts = any(counts_energy(row.property) for (of_node, _), row in series.items() if of_node == node.id)
-    return NodeView(told, node.id, node.name, tuple(values), old, counts)
+    return NodeView(told, node.id, node.name, tuple(values), old, counts, is_heater(node), desk)
 
 
-def device_view(hut: Hut, device: LiveDevice) -> DeviceView:
+def device_view(hut: Hut, device: LiveDevice, by: Viewer) -> DeviceView:
     of = facts(device, hut.now_us())
     series = hut.history.series_of(device.id)
     found = list(device.description.nodes.values()) if device.description else []
     found.sort(key=lambda node: node.id == SYS)
-    nodes = tuple(node_view(hut, device, of, node, series) for node in found)
+    nodes = tuple(node_view(hut, device, of, node, series, by) for node in found)
     overview = hut.history.overview()
     wrong = problems([of], hut.house(), overview.differences, [], hut.texts, hut.now_us())
     try:
         ledger = tuple(hut.history.reader.ledger(device.id))
     except StoreError:
         ledger = ()
-    return DeviceView(of, nodes, tuple(wrong), ledger)
+    return DeviceView(of, nodes, tuple(wrong), ledger, by)
 
 
-def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
+def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
     bp = Blueprint("device", __name__)
+
+    def viewer() -> Viewer:
+        return Viewer.now(gate.form_token(), hut.zone.key)
 
     def known(device_id: str) -> LiveDevice:
         device = hut.tree.device(device_id)
@@ -112,8 +142,9 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         live = hut.tree.device(device_id)
         if live is None:
             return from_the_history(device_id)
-        return render_template("device.html", view=device_view(hut, live), since=since, log=hut.tree.log(device_id),
-                               error=request.args.get("error", ""))
+        return render_template("device.html", view=device_view(hut, live, viewer()), since=since,
+                               log=hut.tree.log(device_id), error=request.args.get("error", ""),
+                               note=hut.notes.get(request.args.get("note", ""), g.caller.name))
 
     def from_the_history(device_id: str) -> str:
         row = hut.history.overview().devices.get(device_id)
@@ -129,14 +160,14 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         known(device_id)
         secret = g.session_secret
         since = request.headers.get("Last-Event-ID") or request.args.get("since", "")
-        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id, log_n()).event,
+        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id, log_n(), viewer()).event,
                                     lambda: hut.accounts.session(secret, active=False) is not None)
 
     @bp.get("/poll/device/<device_id>")
     @needs("viewer")
     def poll(device_id: str) -> Response:
         known(device_id)
-        return jsonify(_Stream(hut, parts, device_id, log_n()).event(None))
+        return jsonify(_Stream(hut, parts, device_id, log_n(), viewer()).event(None))
 
     def log_n() -> int:
         text = request.args.get("log", "")
@@ -213,8 +244,9 @@ def _query(text: str) -> str:
 class _Stream:
     """What one open device page was told."""
 
-    def __init__(self, hut: Hut, parts: Parts, device_id: str, log_n: int) -> None:
+    def __init__(self, hut: Hut, parts: Parts, device_id: str, log_n: int, by: Viewer) -> None:
         """``log_n``: number of the last log line that the page has."""
+        self._by = by
         self._hut = hut
         self._parts = parts
         self._id = device_id
@@ -255,7 +287,7 @@ class _Stream:
         still = (of.state, of.since_us, of.clock, bool(of.ahead_us), of.backlog, of.version, of.alerts,
                  [(node.id, node.health, node.silent, node.ahead, node.errors) for node in of.nodes])
         if changes is None or "device" in kinds or (self._seen and still != self._seen):
-            view = device_view(self._hut, device)
+            view = device_view(self._hut, device, self._by)
             event["body"] = self._parts.macro(TEMPLATE, "body", view)
         elif changes:
             event["ages"] = ages

@@ -43,7 +43,8 @@ function element(html) {
 
 // Make `old` like `fresh` and leave alone what is the same, so that focus, selection and open parts stay.
 function morph(old, fresh) {
-  if ("keep" in old.dataset && "keep" in fresh.dataset) return;
+  // what somebody may be typing in, or what the script drew, while it is still for the same thing
+  if ("keep" in old.dataset && old.dataset.keep === fresh.dataset.keep) return;
   for (const {name, value} of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
