@@ -55,7 +55,7 @@ def control(prop: PropertyInfo, raw: str | None, labels: tuple[str, str] = ("fal
 def span(prop: PropertyInfo) -> tuple[float | None, float | None, float | None]:
     """(minimum, maximum, step) of a number's format."""
     found: list[float | None] = []
-    for part in (prop.format.split(":") + ["", "", ""])[:3]:
+    for part in [*prop.format.split(":"), "", "", ""][:3]:
         try:
             value = float(part) if part else None
         except ValueError:

@@ -87,8 +87,9 @@ def _grid(frame: _Frame, zone: ZoneInfo) -> Markup:
                             '</text>').format(LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4, value))
     for at, words in _hours(frame, zone):
         x = frame.x(at)
-        parts.append(Markup('<path class="grid" d="M{0:.1f} {1}V{2}"/><text x="{0:.1f}" y="{3}" text-anchor="middle">{4}'
-                            '</text>').format(x, TOP, HEIGHT - BOTTOM + 4 + STRIP, HEIGHT - 8, words))
+        parts.append(Markup('<path class="grid" d="M{0:.1f} {1}V{2}"/>'
+                            '<text x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>').format(
+                                x, TOP, HEIGHT - BOTTOM + 4 + STRIP, HEIGHT - 8, words))
     return Markup("").join(parts)
 
 
@@ -105,7 +106,8 @@ def _hours(frame: _Frame, zone: ZoneInfo, every: int = 4) -> list[tuple[int, str
 
 def _bars(frame: _Frame, on: Sequence[tuple[int, int]]) -> Markup:
     y = HEIGHT - BOTTOM + 4
-    base = Markup('<rect class="off" x="{}" y="{}" width="{}" height="{}"/>').format(LEFT, y, WIDTH - LEFT - RIGHT, STRIP)
+    base = Markup('<rect class="off" x="{}" y="{}" width="{}" height="{}"/>').format(
+        LEFT, y, WIDTH - LEFT - RIGHT, STRIP)
     return base + Markup("").join(
         Markup('<rect class="on" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
             frame.x(start), y, max(0.8, frame.x(end) - frame.x(start)), STRIP)

@@ -1,7 +1,7 @@
 """A heater's week: seven lists of comfort slices ``06:00-08:00``, Monday first; outside is eco. Pure.
 
-``24:00`` is the end of a day, and a slice whose end is not after its start goes on into the next day. Minutes count from
-the day's local midnight.
+``24:00`` is the end of a day, and a slice whose end is not after its start goes on into the next day. Minutes count
+from the day's local midnight.
 """
 
 from __future__ import annotations

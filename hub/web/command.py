@@ -1,4 +1,4 @@
-"""Commands from the device page's forms and from the API: ``POST .../properties/<property>`` with a token or session."""
+"""Commands from the device page's forms and from the API (``POST .../properties/<property>``, by token or session)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,11 @@ from hub.live import LiveDevice, PropertyInfo
 from hub.store import web_once
 from hub.web.access import needs
 from hub.web.house import Hut
+from hub.web.openapi import SetIn, SetOut
 from hub.web.sender import Commands, Outcome
 from hub.web.zones import zone_of
 
 MAX_KEY = 100
-
-
-class SetIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an API call sends: ``value`` in the property's own datatype."""
-
-    value: Any
-
-
-class SetOut(msgspec.Struct, frozen=True):
-    """What came of it: ``value`` is true now, ``before`` was published before (Homie text)."""
-
-    text: str
-    value: Any
-    before: str | None
 
 
 class Desk:
@@ -128,8 +115,8 @@ def blueprint(hut: Hut, desk: Desk) -> Blueprint:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             abort(400, hut.texts("command.body", example='{"value": 20.5}'))
         body = json.dumps(msgspec.to_builtins(asked), sort_keys=True)
-        outcome = desk.once(body, lambda: desk.checked(device_id, node, prop, lambda info: from_json(info, asked.value)))
-        return json_answer(outcome)
+        return json_answer(desk.once(body, lambda: desk.checked(
+            device_id, node, prop, lambda info: from_json(info, asked.value))))
 
     return bp
 

@@ -1,4 +1,4 @@
-"""Forms for machines' commands: a node with a settable ``say`` speaks, one with ``send`` texts. By shape, not plugin."""
+"""Forms for commands of machines: a node with a settable ``say`` speaks, one with ``send`` texts; by shape alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from hub.command.values import words
 from hub.live import LiveDevice, NodeInfo
 
-PRIORITIES = ("low", "normal", "high", "urgent")
+PRIORITIES = ("low", "normal", "high", "alarm")
 MAX_SAY = 500
 MAX_SMS = 1000
 MAX_TO = 20

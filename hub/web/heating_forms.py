@@ -136,7 +136,8 @@ def blueprint(pages: Pages, desk: Desk) -> Blueprint:
             return pages.page(one, status=409)
         editor = Editor(given("profile"), given("comfort_c"), given("eco_c"), weeks.of_form(request.form),
                         given("base"))
-        if not weeks.check(editor.week, {key: t(f"heating.slice_{key}") for key in ("time", "same", "overlap", "many")}):
+        words = {key: t(f"heating.slice_{key}") for key in ("time", "same", "overlap", "many")}
+        if not weeks.check(editor.week, words):
             editor.error = t("heating.slices_wrong")
             return pages.page(one, editor=editor, status=400)
         if given("do") == "copy":

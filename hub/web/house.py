@@ -37,7 +37,8 @@ class Hut:
     def __init__(
         self, settings: Settings, *, accounts: Accounts, tree: LiveTree, feed: Feed, client: LiveClient,
         history: History, texts: Texts | None = None, streams: Streams | None = None,
-        limits: LoginLimits | None = None, rate: Rate | None = None, now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        limits: LoginLimits | None = None, rate: Rate | None = None,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.settings = settings
         self.accounts = accounts

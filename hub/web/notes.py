@@ -1,4 +1,4 @@
-"""What came of a form, said on the page that follows it: kept here and not in the address, where anybody could write."""
+"""What came of a form, said on the page that follows it; kept here, for anybody could write into the address."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ class Parts:
         self._now_us = now_us
         app.jinja_env.globals.update(
             t=texts, when=self.when, iso=iso, dot=lambda state: DOTS.get(state, "calm"),
-            clock_of=self.clock_of, health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain, grouped=grouped,
+            clock_of=self.clock_of, health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain,
+            grouped=grouped,
         )
         app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

@@ -69,6 +69,8 @@ def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web)
     assert document["openapi"].startswith("3.1")
     series = client.get("/api/v1/series").json
     for operation in OPERATIONS:
+        if operation.method == "post" or operation.path == "/status":
+            continue  # they need a device that answers: test_command.py, test_seeds.py
         path = operation.path.replace("<int:series_id>", str(series[0]["id"])).replace("<device_id>", "bc-power")
         query = {"/latest": "?series=1,2", "/energy": "?device=bc-power&node=main-meter"}.get(path, "?range=day")
         answer = client.get(f"/api/v1{path}{query}")
