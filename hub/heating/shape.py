@@ -6,6 +6,7 @@ Everything read here was written by others: a value that is missing or odd is No
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -90,7 +91,12 @@ def heaters(devices: Iterable[LiveDevice]) -> list[Heater]:
     """Of all devices, by name."""
     found = [heater(device, node) for device in devices if device.description is not None
              for node in device.description.nodes.values() if is_heater(node)]
-    return sorted(found, key=lambda one: (one.name.lower(), one.device, one.node))
+    return sorted(found, key=lambda one: (_natural(one.name), one.device, one.node))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Room 2 stands before Room 10."""
+    return [(int(part[:18]), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name.lower())]
 
 
 def any_heater(devices: Iterable[LiveDevice]) -> bool:

@@ -36,7 +36,8 @@ def texts(node: NodeInfo) -> bool:
 def desk_of(device: LiveDevice, node: NodeInfo) -> SpeechView | MessageView | None:
     if speaks(node):
         own = node.properties.get("priority")
-        return SpeechView("say", (words(own) if own is not None else ()) or PRIORITIES, ("say", "announce"))
+        return SpeechView("say", (words(own) if own is not None else ()) or PRIORITIES,
+                          ("say", "announce", "lock", "release"))
     if texts(node):
         return MessageView("send", ("send", "text-message"))
     return None

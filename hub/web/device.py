@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from flask import Blueprint, Response, abort, g, jsonify, redirect, render_template, request
@@ -31,6 +32,8 @@ OWN = ("health", "last-update", "errors")
 SYS_HIDDEN = ("ledger", "restart", "last-update", "last-receipt", "version", "address", "clock-quality",
               "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
 """In the page's head, or too long to read."""
+OF_HEATING = ("levels", "schedule")
+"""The heating page shows them to be read and changed."""
 LOG_LINES = 200
 SPARK_US = 6 * 3600 * 1_000_000
 SPARK_POINTS = 48
@@ -89,7 +92,8 @@ def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
               series: dict[tuple[str, str], SeriesRow], by: Viewer) -> NodeView:
     told = next((one for one in of.nodes if one.id == node.id), None)
     desk = desk_of(device, node)
-    hidden = SYS_HIDDEN if node.id == SYS else (*OWN, *(desk.instead_of if desk else ()))
+    hidden = SYS_HIDDEN if node.id == SYS else (*OWN, *(desk.instead_of if desk else ()),
+                                                *(OF_HEATING if is_heater(node) else ()))
     labels = hut.texts("command.off"), hut.texts("command.on")
     values = []
     for prop in node.properties.values():
@@ -101,6 +105,8 @@ def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
         may = prop.settable and by.commands and (by.admin or prop.datatype != "json")
         if raw is None and not prop.retained and not may and (row is None or not row.samples):
             continue  # an event that never came has nothing to show
+        if raw is None and not prop.retained and row is not None and row.samples and row.value is not None:
+            raw = row.value if isinstance(row.value, str) else json.dumps(row.value)  # what happened last
         values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
                             target if target != raw else "", prop.id, control(prop, raw, labels) if may else None))
     old = of.state in ("lost", "disconnected", "ahead") or bool(told and (told.silent or told.ahead))

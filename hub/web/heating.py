@@ -27,6 +27,7 @@ from hub.web.zones import field
 TEMPLATE = "heating_parts.html"
 DAY_US = 24 * 3600 * 1_000_000
 POINTS = 288
+MAX_SAMPLES = 100_000
 ROUND_US = 900_000_000
 AHEAD_US = 2 * 3600 * 1_000_000
 SERIES = ("room-temperature-c", "setpoint-c", "relay")
@@ -128,9 +129,9 @@ class Pages:
                 if prop == "room-temperature-c":
                     found[prop] = _points(self.hut.history.reader.chart(row.id, now - DAY_US, now, POINTS))
                 else:
-                    found[prop] = [(at, float(value)) for at, value, _ in
-                                   self.hut.history.reader.samples(row.id, now - DAY_US, now, 100_000)
-                                   if isinstance(value, bool | int | float)]
+                    rows_of = self.hut.history.reader.samples(row.id, now - DAY_US, now, MAX_SAMPLES)
+                    found[prop] = [(one.t_us, float(one.value)) for one in rows_of
+                                   if isinstance(one.value, bool | int | float)]
         except StoreError:
             return None
         if not found:

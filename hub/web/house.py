@@ -24,6 +24,10 @@ from hub.web.texts import Texts
 from hub.web.zones import machine_zone
 
 
+COMMAND_S = 8.0
+"""As long as a person waits for the answer to a command; it is void after it."""
+
+
 class Fleet(Struct, frozen=True):
     devices: tuple[DeviceFacts, ...]
     """In order of name."""
@@ -51,6 +55,7 @@ class Hut:
         self.limits = limits or LoginLimits()
         self.rate = rate or Rate()
         self.notes = Notes()
+        self.command_s = COMMAND_S
         self.now_us = now_us
         self._attacks: dict[str, int] = {}
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}

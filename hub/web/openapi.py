@@ -202,8 +202,8 @@ def document(hub_name: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": f"{hub_name}: Hutkeeper API", "version": "1",
-                 "description": "Times are microseconds since 1970 UTC. What changes something is a POST with a token of "
-                                "scope command; calls of the older house answer with text: OK, a key, or ERROR: ..."},
+                 "description": "Times are microseconds since 1970 UTC. What changes something is a POST with a token "
+                                "that may command; calls of the older house answer with OK, a key, or ERROR: ..."},
         "servers": [{"url": "/api/v1"}],
         "security": [{"token": []}, {"session": []}],
         "paths": paths,

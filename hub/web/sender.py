@@ -18,8 +18,6 @@ from hub.live import LiveDevice, NotConnected, PropertyInfo
 from hub.web.audit import Audit
 from hub.web.house import Hut
 
-WAIT_S = 8.0
-"""As long as a person waits for a page; the command is void after it."""
 MAX_NOTED = 160
 CONNECTED = ("ready", "init", "sleeping")
 
@@ -40,10 +38,9 @@ class Outcome(Struct, frozen=True):
 
 
 class Commands:
-    def __init__(self, hut: Hut, audit: Audit, *, wait_s: float = WAIT_S) -> None:
+    def __init__(self, hut: Hut, audit: Audit) -> None:
         self._hut = hut
         self._audit = audit
-        self.wait_s = wait_s
 
     def settable(self, device_id: str, node: str, prop: str) -> tuple[LiveDevice, PropertyInfo] | Outcome:
         """The device and the property, or why not. ``prop``: its Homie id or plain name."""
@@ -64,7 +61,7 @@ class Commands:
         """``value`` fits ``info`` already. ``who``: for device and audit. ``secret``: the audit says no words of it."""
         before = device.value(node, info.id)
         outcome = self._send(device, node, info, value, who)
-        told = "…" if secret else _short(value)
+        told = "…" if secret else _short(_without_key(value))
         detail = f"{_short(before)} -> {told}" if info.retained else told
         self._audit.note("set", f"{device.id}/{node}/{info.id}", detail,
                          "done" if outcome.ok else f"refused: {outcome.text}")
@@ -91,7 +88,7 @@ class Commands:
             return Outcome(503, t("command.not_connected", device=device.id))
         try:
             answer = self._hut.client.request(
-                device.id, "set", {"node": node, "property": info.id, "value": value, "who": who}, self.wait_s)
+                device.id, "set", {"node": node, "property": info.id, "value": value, "who": who}, self._hut.command_s)
         except NotConnected as error:
             return Outcome(504, t("command.no_answer", error=str(error)), sent=True)
         if answer.status != "ok":
@@ -100,6 +97,11 @@ class Commands:
         if not info.retained:
             return Outcome(200, t("command.done", name=info.name), now, sent=True)
         return Outcome(200, t("command.sent", name=info.name, value=_said(now, info)), now, sent=True)
+
+
+def _without_key(value: Any) -> Any:
+    """A lock's key opens something: it is not written down."""
+    return {name: "…" if name == "key" else one for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _said(value: Any, info: PropertyInfo) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from flask import Blueprint, abort, request
+from msgspec.structs import replace
 from werkzeug.wrappers import Response as BaseResponse
 
 from hub.command.values import BadValue
@@ -35,12 +36,17 @@ class Speaker:
             if priority:
                 value["priority"] = priority
             if volume:
-                value["volume_pct"] = self._volume(volume)
+                value["volume"] = self._volume(volume)
             if key:
                 value["key"] = key
             return value
 
-        return self._desk.checked(device, node, "say", typed, secret=bool(key))
+        outcome = self._desk.checked(device, node, "say", typed)
+        if not outcome.ok:
+            return outcome
+        before = outcome.value.get("before") if isinstance(outcome.value, dict) else None
+        words = self._t("desk.said_behind", n=before) if before else self._t("desk.said")
+        return replace(outcome, text=words)
 
     def _volume(self, text: str) -> int:
         if not text.isdecimal() or len(text) > 3 or int(text) > 100:
@@ -56,7 +62,9 @@ class Speaker:
                 raise BadValue(self._t("desk.no_text", n=MAX_SMS))
             return {"to": number, "text": text}
 
-        return self._desk.checked(device, node, "send", typed, secret=True)
+        # neither number nor words in the audit: that one sent, to where the message can be read, is enough
+        outcome = self._desk.checked(device, node, "send", typed, secret=True)
+        return replace(outcome, text=self._t("desk.sent")) if outcome.ok else outcome
 
 
 def blueprint(hut: Hut, desk: Desk) -> Blueprint:

@@ -264,8 +264,8 @@ class Devices:
         self.client.publish(f"{base}/$state", "init", 1, True)
         self.client.publish(f"{base}/$description", json.dumps(described or description(name or device)), 1, True)
         now = stamp(ago_s)
-        sent = dict(VALUES)
-        for node in PROPERTIES:
+        sent = dict(VALUES) if described is None or "host" in described["nodes"] else {}
+        for node in PROPERTIES if sent else ():
             sent |= {f"{node}/health": "ok", f"{node}/last-update": now, f"{node}/errors": "0"}
         sent["sys/last-receipt"] = now
         sent |= {key.replace("__", "/").replace("_", "-"): value for key, value in values.items()}
@@ -350,7 +350,8 @@ HEATER = {
 }
 
 
-def heater(devices: Devices, device: str, name: str = "Living room", node: str = "heater", **values: str) -> None:
+def heater(devices: Devices, device: str, name: str = "Living room", node: str = "heater", state: str = "ready",
+           **values: str) -> None:
     """A device with one heater, in the middle of an evening at home."""
     told = {"homie": "5.0", "version": 1, "name": f"Pi of {name}",
             "nodes": {node: {"name": name, "type": "relay_heater", "properties": {**HEATER, **OWN}}}}
@@ -364,7 +365,7 @@ def heater(devices: Devices, device: str, name: str = "Living room", node: str =
         "next_setpoint_c": "18.5", "why": "on: 19.6 °C is below 20.5 °C, comfort of work_week until 22:30",
         "last_update": stamp(1), "health": "ok",
     } | values
-    devices.device(device, described=told, **{f"{node.replace('-', '_')}__{key}": value for key, value in has.items()})
+    devices.device(device, described=told, state=state, **{f"{node.replace('-', '_')}__{key}": value for key, value in has.items()})
 
 
 def fill_store(path: Path, device: str = "bc-power", hours: int = 24) -> None:
