@@ -23,7 +23,6 @@ from hub.web.sse import Streams
 from hub.web.texts import Texts
 from hub.web.zones import machine_zone
 
-
 COMMAND_S = 8.0
 """As long as a person waits for the answer to a command; it is void after it."""
 

@@ -17,6 +17,7 @@ from agent.wire import faults
 from hub.live import LiveDevice, NotConnected, PropertyInfo
 from hub.web.audit import Audit
 from hub.web.house import Hut
+from hub.web.pages import plain
 
 MAX_NOTED = 160
 CONNECTED = ("ready", "init", "sleeping")
@@ -108,6 +109,8 @@ def _said(value: Any, info: PropertyInfo) -> str:
     """A value in the answer to a person."""
     if isinstance(value, bool):
         value = str(value).lower()
+    elif isinstance(value, int | float):
+        value = plain(value)
     return f"{_short(value)[:60]} {info.unit}".rstrip()
 
 

@@ -156,7 +156,9 @@
         if (event.button || event.target.matches(".tail")) return;
         event.preventDefault();
         const begun = at(event);
-        let slice = event.target.slice, mode = "new", from = begun, to = begun;
+        const near = 6 / bar.getBoundingClientRect().width * DAY;  // an edge may be missed by a few pixels
+        let slice = event.target.slice || slices(one).find((other) => good(other) &&
+          [other.from, other.to > other.from ? other.to : DAY].some((edge) => Math.abs(edge - begun) <= near)), mode = "new", from = begun, to = begun;
         if (slice) {
           [from, to] = [slice.from, slice.to > slice.from ? slice.to : slice.to + DAY];
           mode = begun - from <= EDGE && begun - from < to - begun ? "start" : Math.min(to, DAY) - begun <= EDGE ? "end" : "move";
@@ -164,14 +166,20 @@
         // a neighbour is a wall
         const walls = slices(one).filter((other) => good(other) && other.start !== slice?.start);
         const fits = (a, b) => b > a && a >= 0 && a < DAY && walls.every((w) => b <= w.from || a >= (w.to > w.from ? w.to : DAY));
+        const put = (place) => {
+          if (mode === "new") return place >= begun ? [begun, place] : [place, begun];
+          if (mode === "start") return [place, to];
+          if (mode === "end") return [from, place];
+          return [from + place - begun, to + place - begun];
+        };
         const move = (now) => {
-          const place = at(now);
-          let [a, b] = [from, to];
-          if (mode === "new") [a, b] = place >= begun ? [begun, place] : [place, begun];
-          else if (mode === "start") a = place;
-          else if (mode === "end") b = to > DAY && place < DAY ? place : Math.max(place, 0);
-          else { const by = place - begun; a += by; b += by; }
-          if (!fits(a, b) || (mode === "new" && b - a < SNAP)) return;
+          let place = at(now), [a, b] = put(place);
+          // as far as it goes
+          while (!fits(a, b) && place !== begun) {
+            place += place > begun ? -SNAP : SNAP;
+            [a, b] = put(place);
+          }
+          if (!fits(a, b) || b - a < SNAP) return;
           if (!slice) slice = spare(one);
           write(slice, a, b > DAY ? b - DAY : b);
           draw();

@@ -284,6 +284,8 @@ class Obedient:
         self.refuse = ""
         self.mute = False
         self.says: dict[str, Any] = {}
+        self.whole: dict[str, dict[str, Any]] = {"schedule": deepcopy(SCHEDULE), "levels": {
+            "base": {"profile": "work_week"}, "supplementary": None, "exceptional": None, "forced": None}}
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self.client.on_message = self._on_message
         self.client.connect("127.0.0.1", port)
@@ -316,6 +318,8 @@ class Obedient:
             answer = messages.Response(request.id, "error", error=self.refuse)
         else:
             answer = messages.Response(request.id, "ok", {"value": self.says.get(prop, value)})
+            if prop in self.whole:  # only what is named is changed
+                value = self.whole[prop] = self.whole[prop] | value
             text = value if isinstance(value, str) else json.dumps(value)
             self.client.publish(topics.homie(self.device, request.args["node"], prop), text, 1, prop not in EVENTS)
         self.client.publish(topics.response(self.device, "set"), messages.encode(answer), 1)
@@ -349,6 +353,18 @@ HEATER = {
     "next-setpoint-c": {"name": "Next set point", "datatype": "float", "unit": "°C"},
 }
 
+SPEECH = {"homie": "5.0", "version": 1, "name": "Hall", "nodes": {"voice": {"name": "Voice", "type": "announcer",
+          "properties": {
+              "say": {"name": "Say", "datatype": "json", "settable": True, "retained": False},
+              "announce": {"name": "Announce", "datatype": "string", "settable": True, "retained": False},
+              "lock": {"name": "Take the lock", "datatype": "json", "settable": True, "retained": False},
+              "release": {"name": "Give it back", "datatype": "json", "settable": True, "retained": False},
+              "enabled": {"name": "Announcements", "datatype": "boolean", "settable": True, "format": "off,on"},
+              "lock-state": {"name": "Who holds the lock", "datatype": "json"}}}}}
+MODEM = {"homie": "5.0", "version": 1, "name": "Watch", "nodes": {"modem": {"name": "Modem", "type": "modem",
+         "properties": {"send": {"name": "Send", "datatype": "json", "settable": True, "retained": False},
+                        "state": {"name": "State", "datatype": "string"}}}}}
+
 
 def heater(devices: Devices, device: str, name: str = "Living room", node: str = "heater", state: str = "ready",
            **values: str) -> None:
@@ -365,7 +381,8 @@ def heater(devices: Devices, device: str, name: str = "Living room", node: str =
         "next_setpoint_c": "18.5", "why": "on: 19.6 °C is below 20.5 °C, comfort of work_week until 22:30",
         "last_update": stamp(1), "health": "ok",
     } | values
-    devices.device(device, described=told, state=state, **{f"{node.replace('-', '_')}__{key}": value for key, value in has.items()})
+    values_of = {f"{node.replace('-', '_')}__{key}": value for key, value in has.items()}
+    devices.device(device, described=told, state=state, **values_of)
 
 
 def fill_store(path: Path, device: str = "bc-power", hours: int = 24) -> None:

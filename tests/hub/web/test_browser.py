@@ -17,6 +17,7 @@ from tests.hub.web.lab import Devices, Web, description, fill_store
 from tests.hub.web.tabs import SIZES, Tab
 from tests.waiting import until
 
+
 @pytest.fixture
 def open_tab(chromium: Any, web: Web) -> Iterator[Callable[..., Tab]]:
     contexts = []
