@@ -49,6 +49,7 @@ class Endpoint:
         self._use = use
         self._title = plugin.title or plugin.name
         self._simulated = simulated
+        self._climate = type(plugin).climate
         self._hang_after_s = hang_after_s
         self._progress = progress
         self._intake = Intake(self.instance, self._title, plugin.declare(), log.error)
@@ -175,7 +176,7 @@ class Endpoint:
 
     def _hello(self) -> None:
         declaration = PluginDeclaration(self.instance, self._use, self._title, self.worker.interval_s,
-                                        self._intake.nodes(), self._simulated)
+                                        self._intake.nodes(), self._simulated, self._climate)
         if not self._post(bus.Hello(self.instance, self.run, os.getpid(), declaration)):
             self._intake.grown = True
 

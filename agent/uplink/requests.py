@@ -49,11 +49,13 @@ class Requests:
     """``handlers[name](args)`` returns what goes into ``data`` or raises Refused."""
 
     def __init__(self, device: str, handlers: dict[str, Handler], *, publish: Callable[[str, bytes], None],
+                 clear: Callable[[str], None] = lambda topic: None,
                  wall_us: Callable[[], int | None], term: Callable[[], int],
                  monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self.device = device
         self.handlers = handlers
         self._publish = publish
+        self._clear = clear
         self._wall_us = wall_us
         self._term = term
         self._monotonic_s = monotonic_s
@@ -70,6 +72,8 @@ class Requests:
             return False
         if not payload:
             return True
+        if retained:
+            self._clear(topic)
         try:
             if len(payload) > MAX_PAYLOAD:
                 raise Refused(f"a request has at most {MAX_PAYLOAD} bytes")
@@ -115,7 +119,8 @@ class Requests:
 
     def _check(self, name: str, request: Request, retained: bool) -> None:
         if retained:
-            raise Refused("E_CMD_RETAINED a retained request is never carried out; publish it without the retain flag")
+            raise Refused("E_CMD_RETAINED a retained request is never carried out; it was deleted from the broker; "
+                          "publish it without the retain flag")
         if name not in self.handlers:
             raise Refused(f"unknown request {name[:60]!r}, known are {', '.join(sorted(self.handlers))}")
         if not 0 < request.ttl_s <= MAX_TTL_S:

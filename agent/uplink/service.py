@@ -104,6 +104,7 @@ class Uplink:
         self.orders = Orders(loaded, self)
         self.requests = Requests(device.id, self.orders.handlers(),
                                  publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
+                                 clear=lambda topic: self.link.publish(topic, b"", qos=1, retain=True),
                                  wall_us=self.clock.wall_us, term=lambda: self.drain.highest_term)
         self.telling = Telling(self)
         self._run = secrets.token_hex(8)
@@ -304,7 +305,9 @@ class Uplink:
         for alert in ("broker-down", "broker-stall"):
             self.book.clear(alert)
         self.drain.on_connect()
-        for topic in (*self.requests.subscriptions(), *self.live.subscriptions(), *self.foreign.subscriptions()):
+        for topic in self.requests.subscriptions():
+            self.link.subscribe(topic, commands=True)
+        for topic in (*self.live.subscriptions(), *self.foreign.subscriptions()):
             self.link.subscribe(topic)
         self.state.on_connect()
         self.telling.connected()

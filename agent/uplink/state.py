@@ -55,8 +55,9 @@ class Publisher(Protocol):
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None: ...
 
-    def subscribe(self, topic: str) -> None:
-        """QoS 1, "retain as published" off, so that a retained flag means: this stood there before."""
+    def subscribe(self, topic: str, *, commands: bool = False) -> None:
+        """QoS 1, "retain as published" only for ``commands``: elsewhere a retained flag means that it stood there
+        before, and there that it would come again."""
         ...
 
     def unsubscribe(self, topic: str) -> None: ...
@@ -352,7 +353,7 @@ class State:
         self._shown = shown
         if first_of_connection:
             self._alerts.publish_all()
-            self._mqtt.subscribe(self._commands.subscription())
+            self._mqtt.subscribe(self._commands.subscription(), commands=True)
 
     def _ready(self, now_us: int) -> None:
         """The end of a round: what was found is described, and only now announced."""
