@@ -18,7 +18,7 @@ from hub.live import HEATING
 from hub.store.errors import StoreError
 from hub.store.reader import Chart
 from hub.web.access import Gate, needs
-from hub.web.device import Viewer
+from hub.web.device_view import Viewer
 from hub.web.house import Hut
 from hub.web.pages import Parts
 from hub.web.sse import Changes

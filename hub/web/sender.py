@@ -96,7 +96,9 @@ class Commands:
             return Outcome(409, answer.error or answer.status, sent=True)
         now = answer.data.get("value") if isinstance(answer.data, dict) else answer.data
         if not info.retained:
-            return Outcome(200, t("command.done", name=info.name), now, sent=True)
+            said = t("command.answered", name=info.name, value=_short(now)) if isinstance(now, dict) and now else \
+                t("command.done", name=info.name)
+            return Outcome(200, said, now, sent=True)
         return Outcome(200, t("command.sent", name=info.name, value=_said(now, info)), now, sent=True)
 
 
