@@ -58,6 +58,7 @@ def create_app(hut: Hut) -> Flask:
     @app.context_processor
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
+                "rival": hut.rival() if g.get("caller") is not None else None,
                 "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
 

@@ -36,8 +36,7 @@ class Desk:
     def caller(self) -> str:
         return f"{g.caller.name} ({'api' if g.api else 'web'})"
 
-    def checked(self, device_id: str, node: str, prop: str, typed: Callable[[PropertyInfo], Any], *,
-                secret: bool = False) -> Outcome:
+    def checked(self, device_id: str, node: str, prop: str, typed: Callable[[PropertyInfo], Any]) -> Outcome:
         """Send what ``typed`` makes for the property."""
         wait = self.hut.rate.wait_s(g.caller.name)
         if wait > 0:
@@ -51,7 +50,7 @@ class Desk:
             self._fits(device, node, info, value)
         except BadValue as error:
             return Outcome(400, str(error))
-        return self.commands.send(device, node, info, value, self.caller(), secret=secret)
+        return self.commands.send(device, node, info, value, self.caller())
 
     def _fits(self, device: LiveDevice, node: str, info: PropertyInfo, value: Any) -> None:
         """What a datatype cannot say. Raises BadValue."""

@@ -20,6 +20,8 @@ from hub.web.house import Hut
 from hub.web.pages import plain
 
 MAX_NOTED = 160
+PRIVATE = ("send", "text-message", "new-code")
+"""What goes to people by telephone: that one commanded it is written down, to whom and what is not."""
 CONNECTED = ("ready", "init", "sleeping")
 
 
@@ -57,12 +59,11 @@ class Commands:
             return Outcome(409, t("command.not_settable", name=info.name))
         return device, info
 
-    def send(self, device: LiveDevice, node: str, info: PropertyInfo, value: Any, who: str, *,
-             secret: bool = False) -> Outcome:
-        """``value`` fits ``info`` already. ``who``: for device and audit. ``secret``: the audit says no words of it."""
+    def send(self, device: LiveDevice, node: str, info: PropertyInfo, value: Any, who: str) -> Outcome:
+        """``value`` fits ``info`` already. ``who``: for device and audit."""
         before = device.value(node, info.id)
         outcome = self._send(device, node, info, value, who)
-        told = "…" if secret else _short(_without_key(value))
+        told = "…" if info.id in PRIVATE else _short(_without_key(value))
         detail = f"{_short(before)} -> {told}" if info.retained else told
         self._audit.note("set", f"{device.id}/{node}/{info.id}", detail,
                          "done" if outcome.ok else f"refused: {outcome.text}")

@@ -48,7 +48,10 @@
     const svg = answer?.ok ? (await answer.json()).svg : "";
     if (svg) day.replaceChildren(element(svg));
   }
-  if (day) setInterval(redraw, 60000);
+  if (day) {
+    day.scrollLeft = day.scrollWidth;  // on a phone: the last hours
+    setInterval(redraw, 60000);
+  }
 
   // --- the week: the times in the fields are the truth, the bars draw them -----------------------------------
 

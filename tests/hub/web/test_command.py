@@ -262,6 +262,7 @@ def test_b13_where_another_hub_rules_this_one_commands_nothing(ruling: Web, devi
     assert device.taken == [] and ruling.accounts.db.audit_rows(1)[0].result.startswith("refused: E_SECOND_HUB")
     page = ruling.login("otto").get("/").text
     assert "another hub is active: term 99 of generation elsewhere" in page
+    assert "This one only shows" in ruling.login("otto").get("/device/heat").text
     # it is gone, and our ingest has begun a new term above
     ruling.rules(devices)
     assert ruling.hut.own_term() is not None and ruling.hut.rival() is None
