@@ -85,7 +85,8 @@ def _grid(frame: _Frame, zone: ZoneInfo) -> Markup:
         y = frame.y(value)
         parts.append(Markup('<path class="grid" d="M{0} {1:.1f}H{2}"/><text x="{3}" y="{4:.1f}" text-anchor="end">{5:g}'
                             '</text>').format(LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4, value))
-    for at, words in _hours(frame, zone):
+    every = 4 if frame.end_us - frame.start_us > 8 * 3600 * 1_000_000 else 1
+    for at, words in _hours(frame, zone, every):
         x = frame.x(at)
         parts.append(Markup('<path class="grid" d="M{0:.1f} {1}V{2}"/>'
                             '<text x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>').format(
@@ -93,7 +94,7 @@ def _grid(frame: _Frame, zone: ZoneInfo) -> Markup:
     return Markup("").join(parts)
 
 
-def _hours(frame: _Frame, zone: ZoneInfo, every: int = 4) -> list[tuple[int, str]]:
+def _hours(frame: _Frame, zone: ZoneInfo, every: int) -> list[tuple[int, str]]:
     at: datetime = local(frame.start_us, zone).replace(minute=0, second=0, microsecond=0)
     found = []
     while (t_us := round(at.timestamp() * 1e6)) < frame.end_us:

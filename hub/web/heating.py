@@ -25,6 +25,7 @@ from hub.web.sse import Changes
 from hub.web.zones import field
 
 TEMPLATE = "heating_parts.html"
+HOUR_US = 3600 * 1_000_000
 DAY_US = 24 * 3600 * 1_000_000
 POINTS = 288
 MAX_SAMPLES = 100_000
@@ -136,7 +137,9 @@ class Pages:
             return None
         if not found:
             return None
-        return Day(now - DAY_US, now, found.get(SERIES[0], []), _changes(found.get(SERIES[1], [])),
+        first = min((points[0][0] for points in found.values() if points), default=now)
+        start = max(now - DAY_US, min(first, now - HOUR_US))  # a young series: its first hour is worth a picture too
+        return Day(start, now, found.get(SERIES[0], []), _changes(found.get(SERIES[1], [])),
                    on_times(found.get(SERIES[2], []), now))
 
 

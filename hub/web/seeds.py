@@ -27,6 +27,9 @@ from hub.web.speak import Speaker
 SHAPES: dict[str, Callable[[NodeInfo], bool]] = {"heater": is_heater, "announcer": speaks, "modem": texts}
 PREFIXES = ("", "/api/v1")
 NONE = ("none", "null", "")
+FORCES = {"force_confort": "comfort", "force_comfort": "comfort", "force_eco": "eco"}
+FORCED_US = 2 * 3600 * 1_000_000
+"""How long they hold when nobody says."""
 
 
 class NotFound(ValueError):
@@ -77,7 +80,16 @@ class Calls:
     # --- the calls ----------------------------------------------------------------------------------------
 
     def set_profile(self) -> Outcome:
-        return self.set("heater", "profile", lambda _: self.needed("profile"))
+        """The base profile; the older ``force_confort`` and ``force_eco`` had no end, here they have one."""
+        kind = FORCES.get(self.param("profile"))
+        if kind is None:
+            return self.set_base_profile()
+        device, node = self.target("heater")
+        value = heater(device, node).comfort(kind)
+        if value is None:
+            raise BadValue(self.hut.texts("heating.no_schedule"))
+        until = self.expiration() or rfc3339(self.hut.now_us() + FORCED_US)
+        return self.set("heater", "levels", lambda _: {"forced": {"setpoint_c": value, "until": until}})
 
     def set_base_profile(self) -> Outcome:
         return self.set("heater", "levels", lambda _: {"base": {"profile": self.needed("profile")}})
@@ -93,11 +105,15 @@ class Calls:
             profile = self.needed("profile")
             if profile.lower() in NONE:
                 return {level: None}
-            text = self.param("expiration").replace(" ", "+") or self.param("until").replace(" ", "+")
-            at = moment_us(text)  # a + in a query is a space
-            return {level: {"profile": profile, "until": rfc3339(at) if at is not None else text}}
+            return {level: {"profile": profile, "until": self.expiration()}}
 
         return self.set("heater", "levels", made)
+
+    def expiration(self) -> str:
+        """In UTC; what is no moment as it came, to be refused."""
+        text = (self.param("expiration") or self.param("until")).replace(" ", "+")  # a + in a query is a space
+        at = moment_us(text)
+        return rfc3339(at) if at is not None else text
 
     def send_sms(self) -> Outcome:
         device, node = self.target("modem")

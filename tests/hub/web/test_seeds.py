@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -78,13 +79,23 @@ def test_profiles(ruling: Web, house: dict[str, Obedient], secret: str) -> None:
     sent = [(prop, value) for _, prop, value in house["heat"].asked]
     end = sent[2][1]["supplementary"]["until"]
     assert end == f"{at[:19]}Z"
-    assert sent == [("profile", "frost"), ("levels", {"base": {"profile": "frost"}}),
+    assert sent == [("levels", {"base": {"profile": "frost"}}), ("levels", {"base": {"profile": "frost"}}),
                     ("levels", {"supplementary": {"profile": "frost", "until": end}}),
                     ("levels", {"exceptional": None}),
                     ("levels", {"exceptional": {"profile": "frost", "until": end}})]
     house["heat"].refuse = "levels.supplementary: there is no profile 'nothing'"
     answer = call(ruling, "/set_suppl_profile", secret, profile="nothing", expiration=at)
     assert answer.status == 409 and answer.text == f"ERROR: {house['heat'].refuse}\n"
+
+
+def test_b51_a_forced_profile_always_ends(ruling: Web, house: dict[str, Obedient], secret: str) -> None:
+    """B51: the older force_confort was forgotten over night."""
+    assert call(ruling, "/set_profile", secret, profile="force_confort").text == "OK\n"
+    assert call(ruling, "/set_profile", secret, profile="force_eco", expiration=stamp(-13 * 3600)).status == 400
+    ((_, prop, value),) = house["heat"].asked
+    assert prop == "levels" and value["forced"]["setpoint_c"] == 20.5
+    left = datetime.fromisoformat(value["forced"]["until"]) - datetime.now(UTC)
+    assert timedelta(hours=1, minutes=58) < left <= timedelta(hours=2)
 
 
 def test_b51_a_level_without_expiration_is_refused(ruling: Web, house: dict[str, Obedient], secret: str) -> None:
