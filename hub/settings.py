@@ -8,6 +8,8 @@ data_dir = "/var/lib/hutkeeper/hub"
 host = "0.0.0.0"
 [retention]
 raw_days = 90
+[calls]                         # /set_profile, /announce, /send_SMS where a house has several
+heater = "bc-power/heater"      # <device>/<node>
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7

@@ -127,16 +127,17 @@ def from_json(prop: PropertyInfo, value: Any) -> Any:
 def _number(prop: PropertyInfo, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise BadValue(f"{prop.name}: a number")
+    number: int | float = value
     if prop.datatype == "integer":
-        if value != int(value):
-            raise BadValue(f"{prop.name}: {value:g}: a whole number")
-        value = int(value)
+        if number != int(number):
+            raise BadValue(f"{prop.name}: {number:g}: a whole number")
+        number = int(number)
     low, high, _ = span(prop)
-    if (low is not None and value < low) or (high is not None and value > high):
+    if (low is not None and number < low) or (high is not None and number > high):
         ends = f"from {low:g} to {high:g}" if low is not None and high is not None else (
             f"at least {low:g}" if low is not None else f"at most {high:g}")
-        raise BadValue(f"{prop.name}: {value:g} {prop.unit}".rstrip() + f": {ends}")
-    return value
+        raise BadValue(f"{prop.name}: {number:g} {prop.unit}".rstrip() + f": {ends}")
+    return number
 
 
 def moment(text: str, zone: ZoneInfo | None, name: str) -> str:

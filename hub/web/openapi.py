@@ -149,7 +149,7 @@ OPERATIONS = (
               (Param("device_id", "its id", STRING, "path"), Param("node", "its id", STRING, "path"),
                Param("prop", "Homie id or plain name", STRING, "path"), KEY), True, "post", SetIn),
     Operation("/status", "The heater: profiles, levels, temperatures, relay, aim", dict[str, Any], WHICH, True),
-    _call("/set_profile", "Set the base profile; force_comfort and force_eco: for 2 h, or until expiration, at most 12 h",
+    _call("/set_profile", "Set the base profile; force_comfort, force_eco: for 2 h, or until expiration, at most 12 h",
           PROFILE, UNTIL),
     _call("/set_base_profile", "Set the base profile", PROFILE),
     _call("/set_suppl_profile", "Set or end the supplementary level", OR_NONE, UNTIL),
