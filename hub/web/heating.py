@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, g, jsonify, render_template, request
 from msgspec import Struct
+from msgspec.structs import replace
 from werkzeug.wrappers import Response as BaseResponse
 
 from hub.heating import week as weeks
@@ -204,12 +205,17 @@ class _Stream:
     def event(self, changes: Changes | None) -> dict[str, Any] | None:
         every = heaters(self._pages.hut.tree.devices())
         touched = None if changes is None else {key[1] for key in changes}
-        drawn = {}
+        drawn, ages = {}, {}
         for one in every:
-            if self._told.get(one.key) != one and (touched is None or one.device in touched):
-                self._told[one.key] = one
+            if touched is not None and one.device not in touched:
+                continue
+            still = replace(one, last_us=None)  # a stamp alone moves all the time: it is told as an age
+            if self._told.get(one.key) != still:
+                self._told[one.key] = still
                 drawn[one.key] = self._pages.parts.macro(TEMPLATE, "card", one, self._by, self._pages.until())
-        event: dict[str, Any] = {}
+            elif one.last_us is not None:
+                ages[one.key] = one.last_us
+        event: dict[str, Any] = {"ages": ages} if ages else {}
         if drawn:
             event["cards"] = drawn
             event["demand"] = self._pages.parts.macro(TEMPLATE, "demand", [one for one in every if one.demand], every)

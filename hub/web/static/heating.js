@@ -33,6 +33,10 @@
       ages(old);
       locals(old);
     }
+    for (const [key, us] of Object.entries(event.ages || {})) {
+      const time = document.querySelector(`#h-${key} .age time`);
+      if (time) { time.dataset.us = us; time.dateTime = new Date(us / 1000).toISOString(); }
+    }
     if (event.demand && document.getElementById("demand")) replacePart("demand", event.demand);
     if (event.all && !document.querySelector(".crumb")) {
       const here = [...document.querySelectorAll(".heater")].map((card) => card.id.slice(2));

@@ -16,7 +16,9 @@ from agent.wire import messages, topics
 from hub.command.rate import Rate
 from hub.command.values import BadValue, control, from_json, from_text
 from hub.live import PropertyInfo
+from hub.store import web_once
 from hub.store.web_db import TABLES, WebDb
+from hub.web.accounts import Refused
 from hub.web.zones import zone_of
 from tests.hub.web.lab import Answer, Client, Devices, Obedient, Web, heater, stamp
 from tests.waiting import until
@@ -224,6 +226,26 @@ def test_a_retried_call_with_its_key_is_carried_out_once(ruling: Web, device: Ob
     assert post(ruling, SETPOINT, {"value": 99}, secret, Idempotency_Key="c").status == 400
 
 
+def test_a_key_that_was_begun_before_the_hub_was_stopped_is_not_carried_out_again(
+    ruling: Web, device: Obedient
+) -> None:
+    secret = bearer(ruling)
+    device.mute = True
+    ruling.hut.command_s = 5.0
+    thread = threading.Thread(target=lambda: post(ruling, SETPOINT, {"value": 19}, secret, Idempotency_Key="k"))
+    thread.start()
+    until("the request", lambda: len(device.taken) == 1)
+    again = post(ruling, SETPOINT, {"value": 19}, secret, Idempotency_Key="k")
+    assert again.status == 409 and "its end is not known" in again.json["error"] and len(device.taken) == 1
+    thread.join(30)
+    # after a day the key is forgotten, and with it its answer
+    ruling.ahead_us = 25 * 3600 * 1_000_000
+    db = ruling.accounts.db
+    assert web_once.begin(db, "other", "x", ruling.now_us()) is None
+    with db.writing() as connection:
+        assert connection.execute("SELECT count(*) FROM commands").fetchone()[0] == 1
+
+
 def test_ten_at_once_with_one_key_are_carried_out_once(ruling: Web, device: Obedient) -> None:
     secret = bearer(ruling)
     statuses: list[int] = []
@@ -300,3 +322,5 @@ def test_the_page_makes_a_token_that_commands(ruling: Web) -> None:
     assert ruling.accounts.db.tokens()[-1].scope == "command"
     refused = ruling.login("anna").post("/people/token", {"name": "x", "days": "30", "scope": "everything"})
     assert refused.status == 400
+    with pytest.raises(Refused, match="may not command"):
+        ruling.accounts.make_token("x", "vera", 30, "command")

@@ -196,3 +196,5 @@ def test_an_open_page_is_told_of_the_heater_that_changed_and_no_other(ruling: We
         devices.send("homie/5/heat2/heater/why", "off: the window is open")
         event = next(told)
         assert list(event["cards"]) == ["heat2-heater"] and "the window is open" in event["cards"]["heat2-heater"]
+        devices.send("homie/5/heat/heater/last-update", stamp())
+        assert list(next(told)) == ["ages"]  # nothing of the card is drawn anew for a stamp
