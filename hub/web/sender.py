@@ -100,6 +100,8 @@ class Commands:
             said = t("command.answered", name=info.name, value=_short(now)) if isinstance(now, dict) and now else \
                 t("command.done", name=info.name)
             return Outcome(200, said, now, sent=True)
+        if isinstance(now, dict | list):
+            return Outcome(200, t("command.done", name=info.name), now, sent=True)
         return Outcome(200, t("command.sent", name=info.name, value=_said(now, info)), now, sent=True)
 
 
