@@ -602,10 +602,11 @@ _SPELT = {"%": "pct", "°": "", "/": " ", "³": "3", "²": "2", "µ": "u"}
 """How a unit's signs are written in a property's name: ``temperature_c``, ``flow_l_h``, ``volume_m3``."""
 
 
-LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins"}
+LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins", "SimRelay": "agent.simrelay"}
 """What few plugins need, from where it is: ``from agent.api import SimPins`` imports it for them alone.
 
-``SimPins``: input pins of a simulated source. ``Outages``: the running outage and its length, over restarts."""
+``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins. ``Outages``: the
+running outage and its length, over restarts."""
 
 
 def __getattr__(name: str) -> Any:
