@@ -443,11 +443,14 @@ class Relay(Protocol):
     """The control side of one actuator. Nothing here waits: the pin is ``guard``'s."""
 
     def ask(self, on: bool, *, sample_us: int | None = None, sample_max_age_s: float = 0.0, frost: bool = False,
-            heats: bool = False, why: str = "") -> RelayState:
+            heats: bool = False, insist: bool = False, why: str = "") -> RelayState:
         """Say what is wanted and renew the lease: call it every second or two, also when nothing changes.
 
         ``sample_us``: CLOCK_BOOTTIME of the reading that the decision rests on, good for ``sample_max_age_s``; kind
-        ``heat`` is ON with none only as ``frost`` duty. ``heats``: the room or the meter showed that it heats."""
+        ``heat`` is ON with none only as ``frost`` duty.
+        ``heats``: the room or the meter showed that it heats. ``insist``: move a ``hold``
+        actuator there even if the wish is the same as before and a hand has moved it since (the state then says
+        "moved by hand")."""
         ...
 
     @property

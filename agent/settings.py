@@ -58,6 +58,8 @@ class Device(Struct, frozen=True, kw_only=True):
     """Properties of other devices this one needs: ``<device>/<node>/<property>``."""
     publish_live: tuple[str, ...] = ()
     """Own properties that other devices name in their ``inputs``: ``<node>/<property>``."""
+    hardware_watchdog: Path | None = None
+    """``/dev/watchdog``: fed by the guard of an actuator; a board that hangs with its heater ON resets after 15 s."""
     clock: Literal["auto", "trust"] = "auto"
     """``trust``: this machine's clock is right although nothing says so (a container)."""
 

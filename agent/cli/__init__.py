@@ -1,7 +1,8 @@
 """``hutkeeper-agent``: what a person types, and the entry of every supervised process.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration; each failure is one line on stderr.
-``plugin``, ``uplink`` and ``watchdog`` run for months on small boards: they are recognised before click is imported.
+``plugin``, ``guard``, ``uplink`` and ``watchdog`` run for months on small boards: they are recognised before click is
+imported.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-SERVICES = ("plugin", "uplink", "watchdog")
+SERVICES = ("plugin", "guard", "uplink", "watchdog")
 OURS_ALONE = ("uplink", "watchdog")
 """No code of a plugin or its libraries runs in these."""
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "forget": "agent.cli.operate",
     "supervisor-conf": "agent.cli.operate",
     "plugin": "agent.cli.operate",
+    "guard": "agent.cli.operate",
     "uplink": "agent.cli.operate",
     "watchdog": "agent.cli.operate",
 }

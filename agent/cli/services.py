@@ -1,10 +1,11 @@
-"""The supervised processes: ``plugin ID...``, ``uplink`` and ``watchdog``, started without click.
+"""The supervised processes: ``plugin ID...``, ``guard ID``, ``uplink`` and ``watchdog``, started without click.
 
 Each first makes itself a good child: it ends with its supervisor, has a memory limit, and no log line can block it.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from agent.cli import one_line
 
 USAGE = {
     "plugin": "usage: hutkeeper-agent plugin ID [ID...] [--config PATH]",
+    "guard": "usage: hutkeeper-agent guard ID [--config PATH]",
     "uplink": "usage: hutkeeper-agent uplink [--config PATH]",
     "watchdog": "usage: hutkeeper-agent watchdog [--config PATH]",
 }
@@ -56,9 +58,11 @@ def parse(name: str, words: list[str]) -> tuple[list[str], Path | None]:
             raise Usage(f"no such option {word}")
         else:
             instances.append(word)
-    if name == "plugin" and not instances:
+    if name in ("plugin", "guard") and not instances:
         raise Usage("which plugin?")
-    if name != "plugin" and instances:
+    if name == "guard" and len(instances) > 1:
+        raise Usage("one guard, one relay")
+    if name not in ("plugin", "guard") and instances:
         raise Usage(f"{name} takes no {instances[0]!r}")
     return instances, config
 
@@ -72,7 +76,8 @@ def _service(name: str, instances: list[str], config: Path) -> int:
 
         return watchdog.main(config)
     loaded = settings.load_good(config)
-    child.adopt(loaded.settings, instances)
+    # a guard whose supervisor dies still has a pin to put to OFF
+    child.adopt(loaded.settings, instances, signal.SIGTERM if name == "guard" else signal.SIGKILL)
     if loaded.error is not None:
         print(one_line(f"{loaded.error}; the last good configuration goes on"), file=sys.stderr)
     if name == "uplink":
@@ -83,6 +88,10 @@ def _service(name: str, instances: list[str], config: Path) -> int:
         if instance not in loaded.settings.plugins:
             known = ", ".join(loaded.settings.plugins) or "none"
             raise Usage(f"{config.name} has no [plugins.{instance}], known are: {known}")
+    if name == "guard":
+        from agent.guard import service
+
+        return service.main(loaded.settings, instances[0])
     from agent import runner
 
     return int(runner.main(loaded.settings, *instances) or 0)

@@ -33,6 +33,7 @@ class Ask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sample_max_age_s: float = 0.0
     frost: bool = False
     heats: bool = False
+    insist: bool = False
     why: str = ""
 
 
@@ -57,19 +58,28 @@ class Lease:
         self._on_since_us: int | None = None
         self._rest_until_us = 0
         self._proof_needed = False
-        self._frost: deque[tuple[int, int]] = deque()
-        """Spans of frost duty within the last hour, in microseconds."""
+        spent_us = _us(min(duty.frost_s_per_h, MAX_FROST_S))
+        self._frost = deque([(now_us - spent_us, now_us)] if spent_us > 0 else [])
+        """Spans of frost duty within the last hour. What was before the start is unknown, so it counts as spent: a
+        guard that is started again and again allows no more than one that lives."""
         self._frost_since_us: int | None = None
 
     def ask(self, ask: Ask, now_us: int) -> Verdict:
         if self.duty.kind == "hold":
-            if ask.on != self._told or not self._told_why:
+            # the same wish again is none: a hand may have moved it since, and the hand was right
+            if ask.insist or self._ask is None or ask.on != self._ask.on:
+                self._told, self._told_why = ask.on, ask.why
+            elif ask.on == self._told:
                 self._told_why = ask.why
-            self._told = ask.on
             self._ask = ask
             return self.look(now_us)
         self.look(now_us)  # what ran out before this word is over, and counted
         self._ask, self._asked_us = ask, now_us
+        return self.look(now_us)
+
+    def moved(self, on: bool, now_us: int) -> Verdict:
+        """A hand has moved a ``hold`` actuator: that is where it is told to be now."""
+        self._told, self._told_why = on, "moved by hand"
         return self.look(now_us)
 
     def gone(self, now_us: int) -> Verdict:

@@ -34,7 +34,8 @@ class Replay:
         self._log = CappedLog(self._line, monotonic_s=self.clock.monotonic_s)
         self.source, root = self._open(kind, config, capture, name)
         self.clock.over = lambda: self.source.over
-        self._io = ReplayIo(self.instance, self.clock, self.source, self._log, root)
+        self._io = ReplayIo(self.instance, self.clock, self.source, self._log, root,
+                            kind.duty(config) if kind.actuator else None)
         self._plugin = kind(config)
         self._config = config
         self.interval_s = float(interval_s or getattr(config, "interval_s", None) or kind.interval_s)

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.api import Log, Message, RetryLater, mqtt_message
+import msgspec
+
+from agent.api import ConfigError, Duty, Heard, Log, Message, RetryLater, mqtt_message
+from agent.guard.inline import InlineRelay
 from agent.replay.capture import Entry, Snapshot
 
 US = 1_000_000
@@ -314,16 +317,52 @@ class ReplayMessages:
         return
 
 
-class ReplayIo:
-    """:class:`agent.api.Io` of a replay."""
+class ReplayReadings:
+    """:class:`agent.api.Subscription` over a source: each message is a line ``now/<node>/<property> <JSON value>`` or
+    ``live/<device>/<node>/<property> <JSON value>``; a value that is not good is ``{"v": 85.0, "q": "bad"}``."""
 
-    def __init__(self, instance: str, clock: VirtualClock, source: Source, log: Log, root: Callable[[], Path]) -> None:
+    def __init__(self, messages: ReplayMessages, topics: tuple[str, ...], log: Log) -> None:
+        self._messages = messages
+        self._topics = topics
+        self._log = log
+
+    def get(self, timeout_s: float) -> Heard | None:
+        message = self._messages.read(timeout_s)
+        if message is None:
+            return None
+        lane, *place = message.topic.split("/")
+        if (lane, len(place)) not in (("now", 2), ("live", 3)):
+            self._log.error("%r is no reading: expected now/<node>/<property> <value>", message.topic[:80])
+            return None
+        if not any(message.topic.startswith(topic) for topic in self._topics):
+            return None
+        try:
+            value: Any = msgspec.json.decode(message.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._log.error("%s: no JSON value: %s", message.topic[:80], error)
+            return None
+        quality = None
+        if isinstance(value, dict) and "v" in value and not value.keys() - {"v", "q"}:
+            value, quality = value["v"], value.get("q")
+        device = place[0] if lane == "live" else None
+        return Heard(device, place[-2], place[-1], value, message.t_us or 0, quality)
+
+    def close(self) -> None:
+        return
+
+
+class ReplayIo:
+    """:class:`agent.api.Io` of a replay. ``duty``: what the relay of an actuator is held to; it moves nothing."""
+
+    def __init__(self, instance: str, clock: VirtualClock, source: Source, log: Log, root: Callable[[], Path],
+                 duty: Duty | None = None) -> None:
         self.instance = instance
         self.clock = clock
         self.log = log
         self.kept: dict[str, Any] = {}
         self._source = source
         self._root = root
+        self._duty = duty
 
     @property
     def root(self) -> Path:
@@ -343,6 +382,14 @@ class ReplayIo:
 
     def edges(self, *lines: str, pull: str = "none", active_low: bool = False) -> ReplayMessages:
         return ReplayMessages(self._source, self.clock, topics=True)
+
+    def subscribe(self, *topics: str) -> ReplayReadings:
+        return ReplayReadings(ReplayMessages(self._source, self.clock, topics=True), topics, self.log)
+
+    def relay(self) -> InlineRelay:
+        if self._duty is None:
+            raise ConfigError("this plugin is no actuator")
+        return InlineRelay(self.instance, self._duty, self.clock)
 
     def mqtt(self, *filters: str) -> ReplayMessages:
         return ReplayMessages(self._source, self.clock, topics=True)

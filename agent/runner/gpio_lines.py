@@ -1,4 +1,4 @@
-"""Real input lines through libgpiod v2 (python ``gpiod`` >= 2, libgpiod.readthedocs.io): the one place that knows it.
+"""Real input lines through libgpiod v2 (python ``gpiod`` >= 2, libgpiod.readthedocs.io), and how a line is found.
 
 The kernel stamps an edge in its interrupt with CLOCK_MONOTONIC and keeps up to 1024 of them until we look.
 """
@@ -41,10 +41,10 @@ class GpioTrouble(RetryLater):
 
 def open_lines(lines: tuple[str, ...], pull: str, active_low: bool, log: Log, dev: Path) -> list[LineRequest]:
     """One request for each chip that has some of the lines. Raises GpioTrouble, ConfigError."""
-    gpiod = _library()
+    gpiod = library()
     by_chip: dict[Path, dict[int, str]] = {}
     for line in lines:
-        chip, offset = _find(gpiod, line, dev)
+        chip, offset = find(gpiod, line, dev)
         there = by_chip.setdefault(chip, {})
         if offset in there:
             raise ConfigError(f"{line} and {there[offset]} are the same pin ({chip.name}/{offset})")
@@ -60,14 +60,14 @@ def open_lines(lines: tuple[str, ...], pull: str, active_low: bool, log: Log, de
     return requests
 
 
-def _library() -> Any:
+def library() -> Any:
     try:
         import gpiod
     except ImportError:
-        raise ConfigError("input pins need gpiod, which is not installed: pip install hutkeeper[gpio], or on a 32-bit "
+        raise ConfigError("pins need gpiod, which is not installed: pip install hutkeeper[gpio], or on a 32-bit "
                           "Debian 13: sudo apt install python3-libgpiod") from None
     if not hasattr(gpiod, "LineSettings"):
-        raise ConfigError(f"input pins need gpiod 2; this is {getattr(gpiod, '__version__', '1')}: "
+        raise ConfigError(f"pins need gpiod 2; this is {getattr(gpiod, '__version__', '1')}: "
                           "pip install 'gpiod>=2'")
     return gpiod
 
@@ -78,7 +78,7 @@ def _chips(dev: Path) -> list[Path]:
     return sorted((path for path in found if not path.is_symlink()), key=lambda path: int(path.name[8:]))
 
 
-def _find(gpiod: Any, line: str, dev: Path) -> tuple[Path, int]:
+def find(gpiod: Any, line: str, dev: Path) -> tuple[Path, int]:
     """The chip and offset of ``GPIO17`` or ``gpiochip0/17``."""
     by_offset = _BY_OFFSET.match(line)
     if by_offset is not None:
@@ -90,13 +90,13 @@ def _find(gpiod: Any, line: str, dev: Path) -> tuple[Path, int]:
         raise GpioTrouble(line, f"no {dev}/gpiochip* on this machine",
                           "a Pi has one; in a container it must be passed in")
     for path in chips:
-        with _opened(gpiod, path, line) as chip, suppress(OSError):
+        with opened(gpiod, path, line) as chip, suppress(OSError):
             return path, int(chip.line_offset_from_id(line))
     raise GpioTrouble(line, f"no line of this name on {', '.join(path.name for path in chips)}",
                       "gpioinfo lists the names")
 
 
-def _opened(gpiod: Any, path: Path, line: str) -> Any:
+def opened(gpiod: Any, path: Path, line: str) -> Any:
     try:
         return gpiod.Chip(str(path))
     except OSError as error:
@@ -107,6 +107,20 @@ def _opened(gpiod: Any, path: Path, line: str) -> Any:
             there = ", ".join(chip.name for chip in _chips(path.parent))
             raise GpioTrouble(line, f"no {path}", f"there is {there}" if there else "this machine has none") from None
         raise GpioTrouble(line, f"{path}: {error.strerror}", "check the device") from None
+
+
+def refused(chip: Any, path: Path, names: dict[int, str], error: Exception) -> Exception:
+    """What to raise when ``chip`` does not give us the lines ``names`` (offset -> name)."""
+    if isinstance(error, ValueError):
+        return ConfigError(f"{', '.join(names.values())}: {path.name} has no such line: {error}")
+    if getattr(error, "errno", None) == errno.EBUSY:
+        for offset, name in names.items():
+            with suppress(OSError):
+                info = chip.get_line_info(offset)
+                if info.used:
+                    return GpioTrouble(name, f"{path.name}/{offset} is held by {info.consumer or 'the kernel'}",
+                                       "stop it, or wire to another line")
+    return GpioTrouble(", ".join(names.values()), f"{path.name}: {error}", "gpioinfo shows what it can do")
 
 
 class LineRequest:
@@ -123,12 +137,12 @@ class LineRequest:
         self._offset_ns = _boot_less_monotonic_ns()
         self._seqnos: dict[int, int] = {}
         self._opened_us = (time.monotonic_ns() + self._offset_ns) // 1000
-        with _opened(gpiod, chip, ", ".join(names.values())) as open_chip:
+        with opened(gpiod, chip, ", ".join(names.values())) as open_chip:
             try:
                 self._request: gpiod.LineRequest = open_chip.request_lines(
                     {tuple(names): settings}, consumer=CONSUMER, event_buffer_size=BUFFER_EVENTS)
             except (OSError, ValueError) as error:
-                raise self._refused(open_chip, chip, error) from None
+                raise refused(open_chip, chip, names, error) from None
         try:
             self._levels: list[bool] | None = [bool(value) for value in self._request.get_values(list(names))]
         except OSError as error:
@@ -138,18 +152,6 @@ class LineRequest:
         self._epoll.register(self._request.fd, select.EPOLLIN)
         self._begun = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # readable: the levels are to be told
         self._epoll.register(self._begun, select.EPOLLIN)
-
-    def _refused(self, chip: Any, path: Path, error: Exception) -> Exception:
-        if isinstance(error, ValueError):
-            return ConfigError(f"{', '.join(self._names.values())}: {path.name} has no such line: {error}")
-        if getattr(error, "errno", None) == errno.EBUSY:
-            for offset, name in self._names.items():
-                with suppress(OSError):
-                    info = chip.get_line_info(offset)
-                    if info.used:
-                        return GpioTrouble(name, f"{path.name}/{offset} is held by {info.consumer or 'the kernel'}",
-                                           "stop it, or wire to another line")
-        return GpioTrouble(", ".join(self._names.values()), f"{path.name}: {error}", "gpioinfo shows what it can do")
 
     def _gone(self, error: OSError) -> GpioTrouble:
         return GpioTrouble(", ".join(self._names.values()), f"the chip went away: {error.strerror}", "check its cable")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.api import ByteStream, Log, MessageStream, Source
+from agent.api import ByteStream, Log, MessageStream, Relay, Source
 from agent.runner.messages import SourceStream
 from agent.runner.serial_port import SerialPort
 from agent.runner.worker import Worker, boottime_us
@@ -43,11 +43,14 @@ class RunnerIo:
 
     root = Path("/")
 
-    def __init__(self, worker: Worker, log: Log, wall_offset_us: WallOffset, run_dir: Path) -> None:
+    def __init__(self, worker: Worker, log: Log, wall_offset_us: WallOffset, run_dir: Path,
+                 config: Path | None = None) -> None:
+        """``config``: agent.toml, for a guard that has to be started from here."""
         self._worker = worker
         self._log = log
         self._clock = RunnerClock(worker, wall_offset_us)
         self._run_dir = run_dir
+        self._config = config
 
     @property
     def instance(self) -> str:
@@ -96,6 +99,13 @@ class RunnerIo:
         from agent.runner.messages import MqttSource
 
         return SourceStream(MqttSource(self._worker, filters), self._worker.wait)
+
+    def relay(self) -> Relay:
+        """:class:`agent.api.RelayIo`: the actuator of this instance, through its guard."""
+        from agent.guard.client import GuardedRelay, guard_starter
+
+        start = guard_starter(self._config, self.instance) if self._config is not None else None
+        return GuardedRelay(self._run_dir, self.instance, self._log, self.alert, start)
 
     def edges(self, *lines: str, pull: Literal["none", "up", "down"] = "none", active_low: bool = False
               ) -> MessageStream:

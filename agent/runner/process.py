@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import zmq
 
 from agent import bus, loader
 from agent.api import ConfigError, Plugin
 from agent.clock import ClockState, boot_id
+from agent.guard.pins import stand_in
 from agent.runner.endpoint import Endpoint
 from agent.runner.io import RunnerIo
 from agent.runner.logs import CappedLog, to_stderr
@@ -74,6 +76,8 @@ class Process:
         try:
             kind = loader.load(entry.use)
             config = plugin_config(entry, kind)
+            if entry.simulate and kind.actuator:
+                config = msgspec.structs.replace(config, relay=stand_in(config.relay, run_dir, entry.id))
             if entry.simulate:
                 config = self._contexts.enter_context(kind.simulate(config))
             plugin = kind(config)
@@ -89,7 +93,7 @@ class Process:
         log = CappedLog(to_stderr(entry.id))
         worker = Worker(entry.id, _maker(kind, config), plugin, interval_s, lambda: self._wake_for(entry.id), log)
         log.sinks.append(worker.log_line)
-        worker.io = RunnerIo(worker, log, self._offset_us, run_dir)
+        worker.io = RunnerIo(worker, log, self._offset_us, run_dir, self.settings.path)
         progress = Progress(run_dir, entry.id, hang_after_s)
         self.endpoints.append(Endpoint(
             kind.name, plugin, worker, log, progress, self._zmq, run_dir, self._boot, simulated=entry.simulate,

@@ -31,19 +31,19 @@ def end_with_parent(signum: int = signal.SIGKILL) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
-def end_with_supervisor() -> None:
+def end_with_supervisor(signum: int = signal.SIGKILL) -> None:
     """Under supervisord: end with it. Started by hand: nothing."""
     parent = os.environ.get(SUPERVISOR_PID)
     if parent is None:
         return
-    end_with_parent()
+    end_with_parent(signum)
     if os.getppid() != int(parent):  # it died before the prctl: nobody would tell us
         sys.exit(ORPHAN)
 
 
-def adopt(settings: Settings, instances: Sequence[str] = ()) -> None:
-    """What ``plugin`` and ``uplink`` do first."""
-    end_with_supervisor()
+def adopt(settings: Settings, instances: Sequence[str] = (), signum: int = signal.SIGKILL) -> None:
+    """What ``plugin``, ``guard`` and ``uplink`` do first."""
+    end_with_supervisor(signum)
     if instances:
         limit_memory(sum(settings.plugins[name].memory_mb for name in instances if name in settings.plugins))
     if os.environ.get(SUPERVISOR_PID) is not None:

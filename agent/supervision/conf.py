@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.bus import MAX_IPC_PATH
 from agent.settings import GOOD, Settings, SettingsError
-from agent.supervision.plan import UPLINK, WATCHDOG, Plan, Program
+from agent.supervision.plan import GUARD, UPLINK, WATCHDOG, Plan, Program
 
 SOCKET = "supervisor.sock"
 CONF = "supervisord.conf"
@@ -62,13 +62,16 @@ def render(settings: Settings, plan: Plan) -> str:
 
 def _program(settings: Settings, program: Program, log: Path) -> dict[str, object]:
     uplink = program.name == UPLINK
+    guard = program.name.startswith(GUARD)
     words = (UPLINK,) if uplink else ("plugin", *program.instances)
+    if guard:
+        words = ("guard", program.name.removeprefix(GUARD))
     return {
         "command": _command(settings, *words),
         "environment": _environment(settings, program.section),
         "autorestart": "true", "startsecs": START_S, "startretries": QUICK_RETRIES,
-        # the highest number stops first: a plugin's last batch finds uplink still there
-        "priority": 10 if uplink else 100,
+        # the highest number stops first: control before its guard, and a plugin's last batch finds uplink still there
+        "priority": 10 if uplink else 50 if guard else 100,
         "stopwaitsecs": 10 if uplink else 5, "stopasgroup": "false", "killasgroup": "true",
         **_log(log, program.name, stdout=True),
     }

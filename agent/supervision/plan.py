@@ -16,6 +16,9 @@ from agent.supervision.heartbeat import default_hang_after_s
 
 UPLINK = "uplink"
 WATCHDOG = "watchdog"
+GUARD = "guard-"
+"""Before an actuator's id: its guard's program, and its progress file."""
+GUARD_HANG_S = 15.0
 UPLINK_HANG_S = 60.0
 SMALL_BOARD_BYTES = 1 << 30
 """Below this, plugins whose class names a ``process`` share it; agent.toml's own ``process`` always counts."""
@@ -26,7 +29,7 @@ class Program(Struct, frozen=True):
 
     name: str
     instances: tuple[str, ...]
-    """The plugins in it; empty for uplink."""
+    """The plugins in it, by the names of their progress files; empty for uplink."""
     hang_after_s: float
     section: str
     """Hash of what agent.toml says about it: another one means a restart."""
@@ -44,6 +47,7 @@ def plan(settings: Settings, *, memory_bytes: int | None = None) -> Plan:
     """The processes for these settings. A plugin that cannot be imported gets its process all the same: it says why."""
     small = (memory_bytes if memory_bytes is not None else total_memory_bytes()) < SMALL_BOARD_BYTES
     alone: list[tuple[PluginEntry, float]] = []
+    actuators: list[PluginEntry] = []
     together: dict[str, list[tuple[PluginEntry, float]]] = {}
     for entry in settings.plugins.values():
         if not entry.enabled:
@@ -54,6 +58,8 @@ def plan(settings: Settings, *, memory_bytes: int | None = None) -> Plan:
             kind = None
         hang_after_s = entry.hang_after_s or default_hang_after_s(
             default_interval_s(kind, entry) if kind else entry.interval_s or Plugin.interval_s)
+        if kind is not None and kind.actuator:
+            actuators.append(entry)
         word = entry.process or (kind.process if kind and small else None)
         if word is None or kind is None or kind.actuator:
             alone.append((entry, hang_after_s))
@@ -62,6 +68,9 @@ def plan(settings: Settings, *, memory_bytes: int | None = None) -> Plan:
     programs = [Program(UPLINK, (), UPLINK_HANG_S, _hash(_uplink_section(settings)))]
     for entry, hang_after_s in alone:
         programs.append(Program(f"plugin-{entry.id}", (entry.id,), hang_after_s, _hash(_section(settings, entry.id))))
+    for entry in actuators:
+        name = f"{GUARD}{entry.id}"
+        programs.append(Program(name, (name,), GUARD_HANG_S, _hash(_section(settings, entry.id))))
     for word, members in together.items():
         ids = tuple(entry.id for entry, _ in members)
         programs.append(Program(f"plugins-{word}", ids, max(limit for _, limit in members),
@@ -89,7 +98,7 @@ def _section(settings: Settings, instance: str) -> Any:
     """What a plugin process depends on: its own table, and where the bus and the clock are."""
     device = settings.device
     return [settings.raw.get("plugins", {}).get(instance), str(device.data_dir), str(device.run_dir), device.clock,
-            device.inputs]
+            device.inputs, str(device.hardware_watchdog)]
 
 
 def _hash(value: Any) -> str:

@@ -43,9 +43,9 @@ class _Record:
 class Rearm:
     """One policy for all programs of a device; ``monotonic_s`` is injected."""
 
-    def __init__(self, monotonic_s: Callable[[], float], short: Iterable[str] = ()) -> None:
+    def __init__(self, monotonic_s: Callable[[], float], short: Callable[[str], bool] = lambda program: False) -> None:
         self._now = monotonic_s
-        self._short = frozenset(short)
+        self._short = short
         self._records: dict[str, _Record] = {}
 
     def exited(self, program: str, code: int) -> None:
@@ -128,7 +128,7 @@ class Rearm:
         return self._records.setdefault(program, _Record())
 
     def _delay(self, program: str, deaths: int, *, spawned: bool) -> float:
-        cap = CAP_S if spawned and program not in self._short else SHORT_CAP_S
+        cap = CAP_S if spawned and not self._short(program) else SHORT_CAP_S
         return min(cap, 2.0 ** min(deaths - 1, 16))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from agent.api import ConfigError
 from agent.supervision import conf, rpc
 from agent.supervision.notices import Notices
+from agent.supervision.plan import GUARD
 from agent.supervision.progress import ProgressWatch
 from agent.supervision.rearm import Action, Rearm
 
@@ -41,7 +42,7 @@ class Watchdog:
         self.run_dir = run_dir
         self.config = config
         self.notices = notices
-        self.rearm = Rearm(monotonic_s, short=(UPLINK,))
+        self.rearm = Rearm(monotonic_s, short=lambda program: program == UPLINK or program.startswith(GUARD))
         self.progress = ProgressWatch(run_dir)
         self._ticks = 0
         self._seen = self._signature()

@@ -19,6 +19,7 @@ from agent.runner.intake import Intake
 from agent.runner.io import RunnerIo, WallOffset
 from agent.runner.logs import CappedLog
 from agent.runner.worker import Raised, State, Worker, Yield, boottime_us
+from agent.testing.actuators import lend_relay
 from agent.testing.fakes import Lines
 
 PATIENCE_S = 45.0
@@ -41,6 +42,7 @@ class AtWork:
         io = RunnerIo(self.worker, log, wall_offset_us, NOWHERE)
         if root is not None:
             io.root = root
+        lend_relay(io, kind, config)
         self.worker.io = io
         self.items: list[object] = []
         """Everything in order, as the bus side would get it."""

@@ -24,6 +24,7 @@ from agent.runner.io import RunnerIo
 from agent.runner.logs import CappedLog
 from agent.runner.worker import Worker, Yield
 from agent.settings import PluginEntry, load, plugin_config
+from agent.testing.actuators import lend_relay, on_stand_in_pins
 from agent.testing.fakes import Lines
 from agent.testing.transcripts import CASES
 from agent.toml_typed import Source, Sources, convert
@@ -221,6 +222,7 @@ def running(kind: type[Plugin], config: Any, simulate: bool) -> Iterator[tuple[W
     """The plugin on the runner's real worker and Io."""
     with contextlib.ExitStack() as stack:
         if simulate:
+            config = stack.enter_context(on_stand_in_pins(kind, config))
             config = stack.enter_context(kind.simulate(config))
         lines = Lines()
         log = CappedLog(lines)
@@ -228,6 +230,7 @@ def running(kind: type[Plugin], config: Any, simulate: bool) -> Iterator[tuple[W
         interval_s = float(getattr(config, "interval_s", None) or kind.interval_s)
         worker = Worker("x", lambda: kind(config), kind(config), interval_s, woken.set, log)
         worker.io = RunnerIo(worker, log, lambda: None, Path("/nonexistent"))
+        lend_relay(worker.io, kind, config)
         worker.start()
         try:
             yield worker, lines

@@ -137,4 +137,5 @@ def io_over(capture: Path | bytes, lines: Lines | None = None, *, kind: type[Plu
         else:
             source = RawSource(clock, kind.capture(config, data) if kind is not None else data)
     clock.over = lambda: source.over
-    yield ReplayIo("test", clock, source, log, root)
+    duty = kind.duty(config) if kind is not None and kind.actuator else None
+    yield ReplayIo("test", clock, source, log, root, duty)

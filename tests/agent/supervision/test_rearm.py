@@ -48,7 +48,7 @@ def test_B56_a_crash_loop_is_tried_again_after_1_to_300_s_for_ever() -> None:
 
 def test_B59_what_cannot_be_started_and_uplink_come_back_within_60_s() -> None:
     clock = Clock()
-    rearm = Rearm(clock, short=("uplink",))
+    rearm = Rearm(clock, short=lambda program: program == "uplink")
     assert max(delays_of_a_crash_loop(rearm, clock, "plugin-x", None, 12)) == SHORT_CAP_S == 60
     assert max(delays_of_a_crash_loop(rearm, clock, "uplink", 1, 12)) == SHORT_CAP_S
 

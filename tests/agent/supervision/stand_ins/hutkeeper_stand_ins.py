@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import time
 from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
 
-from agent.api import Io, Plugin, Property, Reading
+from agent.api import AnyRelay, Duty, Io, Plugin, Property, Reading, RelayIo
 
 
 class StandInConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,3 +54,33 @@ class StandIn(Plugin, name="stand_in"):
                                 os.write(2, b"a line of a C library that says the same thing for ever\n")
             if not io.clock.sleep(0.05 if self.config.habit == "leak" else 0.5):
                 return
+
+
+class StandInHeaterConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    relay: AnyRelay
+    kind: Literal["heat", "hold"] = "heat"
+    wish: str = ""
+    """A file: while it says ``on``, ON is wanted. Left out: always."""
+
+
+class StandInHeater(Plugin, name="stand_in_heater"):
+    """Wants ON for as long as it lives, each time with a sample of this moment: only its guard can hold it back."""
+
+    Config = StandInHeaterConfig
+    actuator = True
+    interval_s = 1.0
+    properties = (Property(name="relay", datatype="boolean"), Property(name="why", datatype="string"))
+
+    @classmethod
+    def duty(cls, config: StandInHeaterConfig) -> Duty:
+        return Duty(kind=config.kind)
+
+    def run(self, io: RelayIo) -> Iterator[Reading]:
+        relay = io.relay()
+        while not io.stopping:
+            wish = not self.config.wish or pathlib.Path(self.config.wish).read_text().strip() == "on"
+            state = relay.ask(wish, sample_us=io.clock.boottime_us(), sample_max_age_s=60, why="wanted")
+            if state.on is not None:
+                yield Reading("relay", state.on)
+                yield Reading("why", state.why)
+            io.clock.sleep(0.5)
