@@ -16,7 +16,7 @@ from agent.api import RelayState
 from .cycle import ANSWER_US, Books, Demand
 from .pauses import Shedding, Window
 from .sensors import MINUTE_US, US, Sensor
-from .settings import ControlConfig
+from .settings import RelayHeaterConfig
 from .truth import WINDOW_US, Response, Truth
 
 HOUR_US = 3600 * US
@@ -25,7 +25,6 @@ MAX_ON_US = 4 * HOUR_US - 60 * US
 PROOF_US = 8 * HOUR_US
 FROST_LOST_US = 30 * MINUTE_US
 FROST_START_US = 60 * MINUTE_US
-GUARD_SILENT_US = 60 * US
 
 
 class Aim(Protocol):
@@ -73,7 +72,7 @@ class _Wish(Struct, frozen=True):
 class Control:
     """``sample``, ``power``, ``load``, ``contact`` with what is heard; :meth:`tick` every second or two."""
 
-    def __init__(self, config: ControlConfig, now_us: int, kept: Any = None, frost_floor_c: float = 7.0) -> None:
+    def __init__(self, config: RelayHeaterConfig, now_us: int, kept: Any = None, frost_floor_c: float = 7.0) -> None:
         kept = kept if isinstance(kept, dict) else {}
         runs = kept.get("sensors") if isinstance(kept.get("sensors"), dict) else {}
         self.config = config
@@ -126,7 +125,7 @@ class Control:
         wish = self._judge(now_us, aim, setpoint_c, standing_in)
         wish = self._cycled(wish, now_us)
         books.ask(wish.on, now_us)
-        self._tell(now_us, state)
+        self._tell(now_us)
         main = self.main
         return Decision(
             on=wish.on, why=wish.why, frost=wish.frost, heats=self._heats(now_us),
@@ -240,7 +239,7 @@ class Control:
 
     # --- alarms, time, memory -------------------------------------------------------------------------------
 
-    def _tell(self, now_us: int, state: RelayState) -> None:
+    def _tell(self, now_us: int) -> None:
         found: dict[str, str] = {}
         for sensor in self.sensors.values():
             for code, text in sensor.alarms(now_us).items():
@@ -253,15 +252,13 @@ class Control:
             found["E_NO_HEATING_RESPONSE"] = self.response.failed
         if self.window.overdue:
             found["W_WINDOW_OPEN"] = self.window.overdue
-        if now_us - self._guard_us > GUARD_SILENT_US:
-            found["E_GUARD_SILENT"] = f"nothing heard for {(now_us - self._guard_us) / US:.0f} s"
         self.alerts = found
 
     def _wake_us(self, now_us: int) -> int:
         """The next moment at which time alone may change the decision or an alarm. Only a simulation skips to it."""
         books, config = self.books, self.config
         at = [now_us + 5 * MINUTE_US, books.off_since_us + round((config.min_off_s + 2) * US),
-              self.response.until_us, self._guard_us + ANSWER_US + US]
+              self.response.until_us]
         if books.on_since_us is not None:
             at += [books.on_since_us + round((config.min_on_s + 2) * US), books.on_since_us + WINDOW_US,
                    books.on_since_us + MAX_ON_US]

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.api import RelayState
 
-from .settings import ControlConfig
+from .settings import RelayHeaterConfig
 
 US = 1_000_000
 HOUR_US = 3600 * US
@@ -24,7 +24,7 @@ ANSWER_US = 5 * US
 class Books:
     """What the relay did."""
 
-    def __init__(self, config: ControlConfig, now_us: int, kept: Any = None) -> None:
+    def __init__(self, config: RelayHeaterConfig, now_us: int, kept: Any = None) -> None:
         self.config = config
         self.wanted = False
         """What was asked last."""
@@ -96,7 +96,7 @@ class Books:
 class Demand:
     """Hysteresis, or TPI: time proportional and integral, in cycles of ``tpi_cycle_s``."""
 
-    def __init__(self, config: ControlConfig) -> None:
+    def __init__(self, config: RelayHeaterConfig) -> None:
         self.config = config
         self.power_pct = 0.0
         self._integral = 0.0

@@ -6,7 +6,7 @@ A pause lives in this process alone: after a restart there is none, until the wi
 from __future__ import annotations
 
 from .sensors import MINUTE_US, US, Sensor
-from .settings import ControlConfig
+from .settings import RelayHeaterConfig
 
 FALL_US = 5 * MINUTE_US
 AGAIN_C = 0.2
@@ -23,7 +23,7 @@ MARGIN = 0.05
 class Window:
     """Open by how the room cools, or by a contact."""
 
-    def __init__(self, config: ControlConfig, now_us: int) -> None:
+    def __init__(self, config: RelayHeaterConfig, now_us: int) -> None:
         self.config = config
         self.open = False
         self.why = ""
@@ -93,7 +93,7 @@ class Window:
 class Shedding:
     """Off while the house draws more than it may, on again when there is room for the heater."""
 
-    def __init__(self, config: ControlConfig) -> None:
+    def __init__(self, config: RelayHeaterConfig) -> None:
         self.config = config
         self.shed = False
         self.power_w: float | None = None

@@ -164,7 +164,7 @@ class Sensor:
             return
         run_us = self._heard_us - self._same_since_us
         minutes = f"the very same {self._same:g} °C for {run_us / MINUTE_US:.0f} min"
-        if run_us > self._learned.limit_us():
+        if run_us >= self._learned.limit_us():
             self._freeze(minutes)
         elif heating_since_us is not None and now_us - max(heating_since_us, self._same_since_us) >= HEATED_US:
             self._freeze(f"{minutes} while it heats")

@@ -1,10 +1,14 @@
-"""``[plugins.<id>]`` of agent.toml, the half of it that is about heating; what is aimed at is ``schedule.py``'s."""
+"""``[plugins.<id>]`` of agent.toml; what is aimed at and when is in ``schedule.py``."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+
+from agent.api import AnyRelay
+
+from .schedule import ProgrammeConfig
 
 MAX_AGE_S = 600.0
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -31,9 +35,10 @@ class SensorConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return min(MAX_AGE_S, self.max_age_s or 2 * self.interval_s)
 
 
-class ControlConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the control loop needs to know."""
+class RelayHeaterConfig(ProgrammeConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One heater behind one relay."""
 
+    relay: AnyRelay
     sensors: dict[str, SensorConfig] = field(default_factory=dict)
     """The one of :attr:`main_sensor`'s name counts; the others take over when it is lost, in their order."""
     control: Literal["hysteresis", "tpi"] = "hysteresis"
@@ -42,8 +47,9 @@ class ControlConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Share of the power for each degree that is missing."""
     tpi_per_c_h: Annotated[float, Meta(ge=0, le=5)] = 0.2
     """And for each degree that is missing for an hour."""
-    min_on_s: Annotated[float, Meta(ge=60, le=1800)] = 180.0
-    min_off_s: Annotated[float, Meta(ge=180, le=1800)] = 180.0
+    min_on_s: Annotated[float, Meta(ge=10, le=1800)] = 180.0
+    min_off_s: Annotated[float, Meta(ge=10, le=1800)] = 180.0
+    """Less than 180 s is for a bench, not for a heater."""
     max_starts_per_h: Annotated[int, Meta(ge=1, le=6)] = 6
     max_room_c: Annotated[float, Meta(ge=20, le=40)] = 32.0
     """Off at this reading of any sensor, whatever is aimed at."""
@@ -77,6 +83,12 @@ class ControlConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """How often what did not change is told again."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (self.main_sensor, *self.main_sensor_calendar):
+            if name not in self.sensors:
+                raise ValueError(f"sensors: there is no sensor {name!r:.40}, and it is to count; "
+                                 f"there are {', '.join(self.sensors) or 'none'}; "
+                                 f"add [plugins.<id>.sensors.{name:.40}]")
         for name, sensor in self.sensors.items():
             if not sensor.source.startswith("w1:") and sensor.source.count("/") not in (1, 2):
                 raise ValueError(f"sensors.{name}.source: {sensor.source!r:.60} is none of <node>/<property>, "

@@ -12,7 +12,7 @@ from typing import Any
 from agent.api import RelayState
 
 from .sensors import MINUTE_US, US, Sensor
-from .settings import ControlConfig
+from .settings import RelayHeaterConfig
 
 CONTACT_US = 30 * US
 POWER_US = 120 * US
@@ -29,7 +29,7 @@ PAUSES_US = tuple(minutes * MINUTE_US for minutes in (30, 60, 120, 240))
 class Truth:
     """The relay against its probe, its power and the room's temperature."""
 
-    def __init__(self, config: ControlConfig) -> None:
+    def __init__(self, config: RelayHeaterConfig) -> None:
         self.config = config
         self.stuck = ""
         self.dead = ""
@@ -120,7 +120,7 @@ class Truth:
 class Response:
     """Does the room get warmer while it heats?"""
 
-    def __init__(self, config: ControlConfig, now_us: int, kept: Any = None) -> None:
+    def __init__(self, config: RelayHeaterConfig, now_us: int, kept: Any = None) -> None:
         self.config = config
         self.failed = ""
         self.level = 0
