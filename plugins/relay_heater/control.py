@@ -121,7 +121,7 @@ class Control:
         self.window.look(now_us, self.main)
         self.shedding.look(now_us)
         setpoint_c = self._setpoint(aim, standing_in)
-        self.truth.look(now_us, state, self.main, setpoint_c)
+        self.truth.look(now_us, state, None if standing_in else self.main, aim.setpoint_c)
         wish = self._judge(now_us, aim, setpoint_c, standing_in)
         wish = self._cycled(wish, now_us)
         books.ask(wish.on, now_us)
@@ -195,7 +195,9 @@ class Control:
         return ""
 
     def _silent_room(self, now_us: int) -> bool:
-        return self.response.look(now_us, self.books.on_since_us, self.main) or self.response.resting(now_us)
+        assert self.main is not None
+        return (self.response.look(now_us, self.books.on_since_us, self.main)
+                or self.response.resting(now_us, self.main))
 
     def _blind(self, now_us: int, aim: Aim) -> _Wish:
         """No sensor at all: OFF, or the declared minutes of frost duty in each hour."""
@@ -264,8 +266,8 @@ class Control:
                    books.on_since_us + MAX_ON_US]
         for sensor in self.sensors.values():
             if sensor.good_us is not None:
-                at.append(sensor.good_us + sensor.max_age_us + US)
-        for one in (self.demand.next_us(), self.demand.cycle_end_us(), self.window.end_us()):
+                at.append(sensor.good_us + sensor.lost_us + US)
+        for one in (self.demand.next_us(), self.demand.cycle_end_us(), self.window.end_us(), books.write_us()):
             if one is not None:
                 at.append(one)
         if config.frost_duty_min_per_h and self.main is None:

@@ -17,6 +17,8 @@ US = 1_000_000
 HOUR_US = 3600 * US
 SPARE_US = 2 * US
 """Between what is asked and what the pin does lies a tick."""
+WRITE_US = 2 * US
+"""A start is written down so long before it is made, so that a process that dies at once has counted it."""
 ANSWER_US = 5 * US
 """The guard has so long to do what it is asked, and to say a word."""
 
@@ -34,6 +36,8 @@ class Books:
         self.refused = ""
         """The guard's words when it took or refused ON."""
         self._asked_us = now_us
+        self._noted_us: int | None = None
+        """When the start that is about to be made was written down."""
         self._state_since_us: int | None = None
         if isinstance(kept, list):  # of an earlier boot, a stamp only makes the first hour more careful
             self.starts.extend(sorted(at for at in kept[-20:] if isinstance(at, int) and 0 <= at <= now_us))
@@ -48,7 +52,9 @@ class Books:
         if state.on:
             if self.on_since_us is None or new:
                 self.on_since_us = state.since_us
-                if not self.starts or self.starts[-1] < state.since_us:
+                if self.starts and 0 <= state.since_us - self.starts[-1] <= 2 * ANSWER_US:
+                    self.starts[-1] = state.since_us  # written down before it was made
+                elif not self.starts or self.starts[-1] < state.since_us:
                     self.starts.append(state.since_us)
             return
         if self.on_since_us is not None or new or first:
@@ -64,20 +70,41 @@ class Books:
         self.wanted, self.refused = False, why
 
     def ask(self, on: bool, now_us: int) -> None:
+        if on:
+            self._noted_us = None
+        elif self._noted_us is not None and self._noted_us < now_us - 30 * US:
+            self.starts.remove(self._noted_us)  # it was not asked for after all
+            self._noted_us = None
         if on and not self.wanted:
             self._asked_us, self.refused = now_us, ""
         self.wanted = on
 
     def may_start(self, now_us: int) -> str:
-        """Why it may not go on now, or nothing."""
+        """Why it may not go on now, or nothing; asked when it should."""
+        wait = self._waits(now_us)
+        if wait:
+            return wait
+        if self._noted_us is None:
+            self._noted_us = now_us
+            self.starts.append(now_us)
+        if now_us - self._noted_us < WRITE_US:
+            return "written down first"
+        return ""
+
+    def _waits(self, now_us: int) -> str:
         rest_us = self.off_since_us + round(self.config.min_off_s * US) + SPARE_US - now_us
         if rest_us > 0:
             return f"off for {self.config.min_off_s:g} s at least"
-        while self.starts and self.starts[0] <= now_us - HOUR_US - SPARE_US:
+        while self.starts and self.starts[0] <= now_us - HOUR_US - SPARE_US and self.starts[0] != self._noted_us:
             self.starts.popleft()
-        if len(self.starts) >= self.config.max_starts_per_h:
-            return f"{len(self.starts)} starts in this hour"
+        starts = len(self.starts) - (self._noted_us is not None)
+        if starts >= self.config.max_starts_per_h:
+            return f"{starts} starts in this hour"
         return ""
+
+    def write_us(self) -> int | None:
+        """When a start that is written down may be made."""
+        return None if self._noted_us is None else self._noted_us + WRITE_US
 
     def may_stop(self, now_us: int) -> str:
         """The same for going off, where safety does not ask for it."""

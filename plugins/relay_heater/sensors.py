@@ -50,6 +50,8 @@ class Sensor:
         self.name = name
         self.config = config
         self.max_age_us = round(config.good_for_s * US)
+        self.lost_us = self.max_age_us + min(60 * US, self.max_age_us // 2)
+        """One sample that is lost on its way is no lost sensor: three intervals, by default. The guard gives 120 s."""
         self.value_c: float | None = None
         """The last good one; old or not."""
         self.good_us: int | None = None
@@ -118,7 +120,7 @@ class Sensor:
 
     def _follows(self, t_us: int, c: float) -> bool:
         good_us = self.good_us
-        if good_us is not None and t_us - good_us <= self.max_age_us and self.value_c is not None:
+        if good_us is not None and t_us - good_us <= self.lost_us and self.value_c is not None:
             room = min(MOST_C, STEP_C + RATE_C_MIN * (t_us - good_us) / MINUTE_US)
             if abs(c - self.value_c) <= room:
                 return True
@@ -158,8 +160,8 @@ class Sensor:
 
     def look(self, now_us: int, heating_since_us: int | None, others: list[Sensor]) -> None:
         """``heating_since_us``: since when it heats without a break."""
-        if not self.lost(now_us):
-            self._known_us = now_us
+        if not self.lost(now_us) and self.good_us is not None:
+            self._known_us = min(now_us, self.good_us + self.max_age_us)
         if self.frozen or self._same is None or self._same_n < 5 or self.lost(now_us):
             return
         run_us = self._heard_us - self._same_since_us
@@ -186,7 +188,7 @@ class Sensor:
         """Why it may not decide now, or nothing."""
         if self.frozen:
             return f"frozen: {self.frozen}"
-        if self.good_us is not None and now_us - self.good_us <= self.max_age_us:
+        if self.good_us is not None and now_us - self.good_us <= self.lost_us:
             return ""
         if self._doubted and now_us - self._doubted[-1][0] <= self.max_age_us:
             return "not believed yet"
@@ -203,7 +205,7 @@ class Sensor:
             found["E_SENSOR_FROZEN"] = f"{self.name} stands still: {self.frozen}"
         elif now_us - self._known_us >= ALARM_US:
             found["E_SENSOR_ABSENT"] = f"{self.name}: {self.lost(now_us)}"
-        if len(self._lies) == LIES and now_us - self._lies[0] <= LIES_US:
+        if len(self._lies) == LIES and now_us - self._lies[0] <= max(LIES_US, 4 * self.max_age_us):
             found["E_SENSOR_LIES"] = f"{self.name}: {self.last_lie}"
         return found
 
@@ -216,10 +218,16 @@ class Sensor:
             found = one
         return found
 
+    def rise_c(self, from_us: int) -> float | None:
+        """From the first to the last good samples since ``from_us``, each the mean of up to three."""
+        points = [c for t, c in self.history if t >= from_us]
+        n = min(3, len(points) // 2)
+        return sum(points[-n:]) / n - sum(points[:n]) / n if n else None
+
     def slope_c_h(self, from_us: int) -> float | None:
         """Least squares over the good samples since ``from_us``; None where they are too few or too close."""
         points = [(t - from_us, c) for t, c in self.history if t >= from_us]
-        if len(points) < 3 or points[-1][0] - points[0][0] < 4 * MINUTE_US:
+        if len(points) < 3 or points[-1][0] - points[0][0] < 8 * MINUTE_US:
             return None
         n = len(points)
         mean_t, mean_c = sum(t for t, _ in points) / n, sum(c for _, c in points) / n

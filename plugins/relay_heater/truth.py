@@ -2,7 +2,8 @@
 
 Told OFF, and yet it heats: E_RELAY_STUCK, within 5 min by probe or power, within 20 min by the room. Told ON, and no
 contact or no power: E_RELAY_DEAD. Told ON, and the room gets no warmer by ``rise_c`` in half an hour: the sensor fell
-off its wall, or nothing heats: E_NO_HEATING_RESPONSE, OFF, and tried again after 30, 60, 120, then 240 min.
+off its wall, or nothing heats: E_NO_HEATING_RESPONSE, OFF, and tried again after 30, 60, 120, then 240 min; sooner when
+the room cools in the pause as it did not before: then the heater is at work, and only too weak for the weather.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ POWER_US = 120 * US
 POWER_OLD_US = 300 * US
 SETTLE_US = 20 * US
 """After an edge nothing is judged for so long: contacts bounce, meters average."""
-LOOK_US = 10 * MINUTE_US
-ROOM_US = 16 * MINUTE_US
-SLOPE_C_H = 0.8
+LOOK_US = 12 * MINUTE_US
+ROOM_US = 15 * MINUTE_US
+LASTS_US = 120 * US
+SLOPE_C_H = 1.0
+RISE_C = 0.22
 WINDOW_US = 30 * MINUTE_US
+PAUSE_LOOK_US = 12 * MINUTE_US
+COOLS_C_H = 0.8
+"""So much faster it must cool in a pause than while on: then the heater works and is only too weak to get on."""
 PAUSES_US = tuple(minutes * MINUTE_US for minutes in (30, 60, 120, 240))
 
 
@@ -39,6 +45,7 @@ class Truth:
         """Since when the contact is not what was told."""
         self._power_since_us: int | None = None
         self._room_stuck = False
+        self._room_since_us: int | None = None
         self._heats_c_h = 0.0
         """Slope of the room while it heats, learned."""
 
@@ -105,15 +112,22 @@ class Truth:
                     self._heats_c_h += (slope - self._heats_c_h) * 0.05
             return False
         if for_us < ROOM_US:
+            self._room_since_us = None
             return False
-        slope = sensor.slope_c_h(now_us - LOOK_US)
-        if slope is None:
+        slope, rise_c = sensor.slope_c_h(now_us - LOOK_US), sensor.rise_c(now_us - LOOK_US)
+        if slope is None or rise_c is None:
             return self._room_stuck
-        limit = max(SLOPE_C_H, 0.4 * self._heats_c_h)
         if self._room_stuck:
             self._room_stuck = slope > 0
-        else:  # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
-            self._room_stuck = slope >= limit and sensor.value_c is not None and sensor.value_c >= setpoint_c
+            return self._room_stuck
+        # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
+        warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
+        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h):
+            self._room_since_us = None
+            return False
+        if self._room_since_us is None:
+            self._room_since_us = now_us
+        self._room_stuck = now_us - self._room_since_us >= LASTS_US
         return self._room_stuck
 
 
@@ -128,6 +142,9 @@ class Response:
         """It is not tried again before."""
         self.proven_us: int | None = None
         """When it last was seen to heat."""
+        self._failed_us: int | None = None
+        self._failed_by = ""
+        self._on_slope_c_h = 0.0
         match kept:
             case {"level": int(level), "until_us": int(until_us)} if 0 < level <= len(PAUSES_US):
                 self.level = level
@@ -150,10 +167,22 @@ class Response:
         self.failed = f"{rise_c:+.2f} °C in {(now_us - ref[0]) / MINUTE_US:.0f} min of ON, {sensor.name}"
         self.until_us = now_us + PAUSES_US[min(self.level, len(PAUSES_US) - 1)]
         self.level = min(self.level + 1, len(PAUSES_US))
+        self._failed_us, self._failed_by = now_us, sensor.name
+        self._on_slope_c_h = rise_c / (now_us - ref[0]) * 3600 * US
         return True
 
-    def resting(self, now_us: int) -> bool:
-        return now_us < self.until_us
+    def resting(self, now_us: int, sensor: Sensor) -> bool:
+        """Whether it pauses. A pause is itself a question: a room that cools in it was heated before."""
+        if now_us >= self.until_us:
+            return False
+        since_us = self._failed_us
+        if since_us is None or now_us - since_us < PAUSE_LOOK_US or self._failed_by != sensor.name:
+            return True
+        slope = sensor.slope_c_h(since_us + MINUTE_US)
+        if slope is None or self._on_slope_c_h - slope < COOLS_C_H:
+            return True
+        self.failed, self.level, self.until_us, self.proven_us, self._failed_us = "", 0, now_us, now_us, None
+        return False
 
     def to_kept(self) -> dict[str, int] | None:
         return {"level": self.level, "until_us": self.until_us} if self.level else None

@@ -78,7 +78,7 @@ class Checker:
         verdict.worst[name] = max(verdict.worst.get(name, 0.0), figure)
         verdict.occasions[name] = verdict.occasions.get(name, 0) + 1
         if figure > limit:
-            verdict.violations.append(f"{name}: {figure:.1f} > {limit:g}, seed {self.log.seed}{': ' + text if text else ''}")
+            verdict.violations.append(f"{name}: {figure:.1f} > {limit:g}, seed {self.log.seed}: {text}")
 
     def faults(self, *kinds: str) -> Iterator[tuple[int, int]]:
         return ((one.begin_us, one.end_us) for one in self.log.faults if one.kind in kinds)
@@ -99,8 +99,9 @@ class Checker:
             for begin, end in _minus(self.on, self.good):
                 self.saw("after_sample", (end - begin) / US, f"at {_clock(self.log, begin)}")
             return
+        ends = {end for _, end in self.good}
         for begin, end in _minus(self.on, self.good):
-            if end - begin <= GRACE_US:
+            if begin in ends and end - begin <= GRACE_US:
                 self.saw("after_sample", (end - begin) / US)
         blind = list(_minus(self.on, [(begin, end + 1) for begin, end in self.good]))
         blind = [(b, e) for b, e in blind if not any(abs(b - end) <= US for _, end in self.good)]
@@ -173,8 +174,8 @@ class Checker:
             return bool(last) and last[-1] + self.log.config.heater_w > limit
         for name, one in self.log.config.sensors.items():
             if one.limit_c is not None:
-                near = [s.value for s in self.log.samples if s.sensor == name and begin_us - MINUTE_US < s.t_us <= end_us]
-                if near and max(near) >= one.limit_c:
+                if any(sample.value >= one.limit_c for sample in self.log.samples
+                       if sample.sensor == name and begin_us - MINUTE_US < sample.t_us <= end_us):
                     return True
         # a sensor that skipped an interval: OFF is right where no valid sample was there any more
         return any(abs(end_us - stop) <= 5 * US for _, stop in self.good)
@@ -182,14 +183,14 @@ class Checker:
     # --- the room -------------------------------------------------------------------------------------------
 
     def _hot(self) -> None:
-        """Above what was aimed at in the last hours, a thermometer's error, and what a lying one can add until found."""
+        """Above what was aimed at in the last hour, a thermometer's error, and what a lying one adds until found."""
         log = self.log
         welds = [(begin, end + HOUR_US) for begin, end in self.faults("weld")]
         for t, air, on, closed in log.room:
             if not on or not closed or any(begin <= t <= end for begin, end in welds):
                 continue
             aims = [setpoint + plus for at, setpoint, plus, _ in log.aims if t - HOUR_US <= at <= t]
-            before = [setpoint + plus for at, setpoint, plus, _ in log.aims if at <= t][-1:]
+            before = [setpoint + plus for at, setpoint, plus, _ in log.aims if at <= t - HOUR_US][-1:]
             room = 1.0 + log.rate_c_h * (max(self.ages.values()) + 5 * MINUTE_US) / HOUR_US
             if len(log.config.sensors) > 1:
                 room += 1.0
@@ -201,7 +202,7 @@ class Checker:
             self.saw("too_hot", max(0.0, air - limit), f"{air:.1f} °C at {_clock(log, t)}")
 
     def _cold(self) -> None:
-        if not self.log.cold:
+        if not self.log.cold or self.log.config.load:  # a house that draws too much has no power for the heater
             return
         for t, air, _, _ in self.log.room:
             if not any(end - begin > 1200 * US and begin <= t <= end + HOUR_US for begin, end in self.process):
@@ -212,17 +213,15 @@ class Checker:
         samples = [(one.t_us, one.value) for one in self.log.samples
                    if one.sensor == "main" and one.kind in ("true", "fallen", "frozen")]
         times = [t for t, _ in samples]
-        step_us = max(self.ages.values()) + 60 * US
         for begin, end in self.on:
-            if end - begin < 30 * MINUTE_US or len(self.log.config.sensors) > 1 or self.touched(begin, end, *LIES, "absent", "silence", "absent_both"):
+            if end - begin < 30 * MINUTE_US or len(self.log.config.sensors) > 1 \
+                    or self.touched(begin - 20 * MINUTE_US, end, *LIES, "absent", "silence", "absent_both"):
                 continue
-            ref = [c for t, c in samples[max(0, bisect_right(times, begin) - 3):bisect_right(times, begin)]]
-            last = samples[max(0, bisect_right(times, end) - 1)][1] if samples else None
-            if not ref or last is None:
-                continue
-            inside = [c for t, c in samples if begin < t <= min(end, begin + 31 * MINUTE_US)]
-            if inside and max(inside) - min(ref) < 0.3 - 0.0625:
-                self.saw("no_rise", (end - begin - 0 * step_us) / US, f"at {_clock(self.log, begin)}")
+            before = bisect_right(times, begin)
+            ref = [c for _, c in samples[max(0, before - 3):before]]
+            inside = [c for _, c in samples[before:bisect_right(times, min(end, begin + 31 * MINUTE_US))]]
+            if ref and inside and max(inside) - min(ref) < 0.3 - 0.0625:
+                self.saw("no_rise", (end - begin) / US, f"at {_clock(self.log, begin)}")
 
     # --- alarms ---------------------------------------------------------------------------------------------
 
@@ -236,7 +235,7 @@ class Checker:
     def _absent(self) -> None:
         spans = self.raised("E_SENSOR_ABSENT")
         for begin, end in self.faults("absent", "absent_both", "silence"):
-            last = max((one.t_us for one in self.log.samples if one.sensor == "main" and one.t_us <= begin), default=None)
+            last = max((s.t_us for s in self.log.samples if s.sensor == "main" and s.t_us <= begin), default=None)
             if last is None or end - last < 19 * MINUTE_US or self.disturbed(last - 20 * MINUTE_US, end) \
                     or self.touched(last - 40 * MINUTE_US, last + 26 * MINUTE_US, *(set(SENSOR) - {"absent"})):
                 continue
@@ -249,6 +248,8 @@ class Checker:
         freezes = list(self.faults("frozen"))
         for begin, end in freezes:
             others = set(SENSOR) - {"frozen"} | {"absent_both", "silence"}
+            if self._stood_still_before(begin):
+                continue
             if end - begin < 31 * MINUTE_US or self.disturbed(begin - 25 * MINUTE_US, begin + 31 * MINUTE_US) \
                     or self.touched(begin - 40 * MINUTE_US, begin + 31 * MINUTE_US, *others):
                 continue
@@ -257,6 +258,18 @@ class Checker:
         for begin, _ in spans:
             truly = any(b <= begin <= e + 10 * MINUTE_US for b, e in freezes)
             self.saw("false_frozen", not truly, f"at {_clock(self.log, begin)}")
+
+    def _stood_still_before(self, begin: int) -> bool:
+        """A sensor that stood still before and lived is given three times as long as that, and rightly so."""
+        value, since, longest = None, 0, 0
+        for one in self.log.samples:
+            if one.t_us >= begin:
+                break
+            if one.sensor == "main" and one.kind in ("true", "frozen"):
+                if one.value != value:
+                    value, since = one.value, one.t_us
+                longest = max(longest, one.t_us - since)
+        return longest + 2 * self.ages["main"] > 8 * MINUTE_US if self.ages["main"] < 300 * US else longest > 0
 
     def _stuck(self) -> None:
         log = self.log
@@ -279,14 +292,14 @@ class Checker:
 
     def _shows(self, begin: int, end: int) -> bool:
         """The thermometer can know: it works, no window is open, and the room has become warmer as a heater does it."""
-        if self.touched(begin - 40 * MINUTE_US, end, *SENSOR, "absent_both", "silence", "window", "dead", "contact_sticks"):
+        if self.touched(begin - 40 * MINUTE_US, end, *SENSOR, "absent_both", "silence", "window", "dead"):
             return False
         rows = [(t, air) for t, air, _, _ in self.log.room if begin + 5 * MINUTE_US <= t <= end]
         aims = [setpoint for at, setpoint, _, _ in self.log.aims if at <= begin]
         if len(rows) < 5 or len([1 for at, *_ in self.log.aims if begin <= at <= end]):
             return False
-        warmer = min(b[1] - a[1] for a, b in zip(rows, rows[4:], strict=False))
-        return rows[-1][1] - rows[0][1] >= max(0.35, 0.2 * self.log.rate_c_h) and warmer > 0 and rows[0][1] >= aims[-1] + 0.1
+        rise, steady = rows[-1][1] - rows[0][1], min(b[1] - a[1] for a, b in zip(rows, rows[4:], strict=False)) > 0
+        return steady and rise >= max(0.35, 0.2 * self.log.rate_c_h) and rows[0][1] >= aims[-1] + 0.1
 
 
 def summary(verdicts: list[Verdict]) -> tuple[dict[str, float], Counter[str], list[str], float]:
