@@ -15,6 +15,7 @@ import ssl
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from agent import loader, settings
-from agent.api import ConfigError
+from agent.api import ConfigError, Plugin
 from agent.clock import FLOOR_US, ClockState
 from agent.ports import holders_of, others, user_name
 from agent.settings import PluginEntry, Settings, SettingsError
@@ -55,7 +56,7 @@ def check(path: Path, *, hardware: bool = True) -> list[Finding]:
     findings += _sharing(loaded)
     findings += _same_port(loaded)
     if hardware:
-        for looked in (_broker, _disk, _clock, _folders):
+        for looked in (_hardware_watchdog, _broker, _disk, _clock, _folders):
             findings += looked(loaded)
     return findings
 
@@ -81,6 +82,10 @@ def _plugin(entry: PluginEntry, loaded: Settings, *, hardware: bool) -> Iterator
     if hardware:
         found = [port_finding(subject, f"{subject}.{key}", port) for key, port in serial_ports(config)]
         found += pins(subject, input_lines(config))
+        if kind.actuator:
+            from agent.guard import look
+
+            found += [Finding("problem", subject, text) for text in look.problems(config.relay, kind.duty(config))]
         found += [Finding("problem", subject, text) for text in kind.look(config, Path("/"))]
     yield from found or [Finding("ok", subject, entry.use)]
 
@@ -215,6 +220,29 @@ def _broker(loaded: Settings) -> Iterator[Finding]:
                                          "firewall let this device in? Samples are kept until then")
     else:
         yield Finding("ok", "mqtt", f"{where} answers")
+
+
+def _hardware_watchdog(loaded: Settings) -> Iterator[Finding]:
+    path = loaded.device.hardware_watchdog
+    if path is None:
+        if any(finding_kind.actuator for finding_kind in _kinds(loaded)):
+            yield Finding("info", "device", "no device.hardware_watchdog: a board that hangs while a relay is ON "
+                                            'leaves it ON; on a Pi: hardware_watchdog = "/dev/watchdog"')
+    elif not path.exists():
+        yield Finding("problem", "device", f"device.hardware_watchdog: {path} is missing: on a Pi add "
+                                           "dtparam=watchdog=on to config.txt and restart it, or leave the key out")
+    elif not os.access(path, os.W_OK):
+        yield Finding("problem", "device", f"device.hardware_watchdog: user {user_name()} may not write {path}: "
+                                           "a udev rule gives it a group, or let systemd feed it (RuntimeWatchdogSec)")
+    else:
+        yield Finding("ok", "device", f"{path} is there")
+
+
+def _kinds(loaded: Settings) -> Iterator[type[Plugin]]:
+    for entry in loaded.plugins.values():
+        if entry.enabled and not entry.simulate:
+            with suppress(ConfigError):
+                yield loader.load(entry.use)
 
 
 def _existing(path: Path) -> Path:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.api import homie_id
-from agent.discovery.components import components
+from agent.discovery.components import climate, components
 from agent.homie.sysnode import SYS
 from agent.homie.tree import TreeNode
 from agent.wire import topics
@@ -65,13 +65,15 @@ def discovery_payload(device: DeviceInfo, node: TreeNode, install: str) -> dict[
         "qos": 1,
         "components": {},
     }
+    thermostat = climate(node, topics.homie(device.id, node.id))
+    found = {"climate": thermostat} if thermostat is not None else {}
     for prop in node.properties.values():
-        topic = topics.homie(device.id, node.id, homie_id(prop.name))
-        for key, component in components(node, prop, topic).items():
-            component["unique_id"] = f"{agent}-{node.id}-{key}"
-            slug = f"{device.id}_{node.id}_{key}".replace("-", "_")
-            component["default_entity_id"] = f"{component['platform']}.{slug}"
-            made["components"][key] = component
+        found |= components(node, prop, topics.homie(device.id, node.id, homie_id(prop.name)))
+    for key, component in found.items():
+        component["unique_id"] = f"{agent}-{node.id}-{key}"
+        slug = f"{device.id}_{node.id}_{key}".replace("-", "_")
+        component["default_entity_id"] = f"{component['platform']}.{slug}"
+        made["components"][key] = component
     return made
 
 

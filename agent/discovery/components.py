@@ -123,7 +123,46 @@ def _command_buttons(prop: Property, topic: str, key: str) -> dict[str, Componen
         return {
             key: {"platform": "button", "command_topic": f"{topic}/set", "payload_press": "true", **device_class}
         }
-    return {key: {"platform": "text", "command_topic": f"{topic}/set", "max": MAX_STATE}}
+    # A text that is said or sent and then is over: what Home Assistant's action notify.send_message wants.
+    platform = {"platform": "notify"} if prop.datatype == "string" else {"platform": "text", "max": MAX_STATE}
+    return {key: {**platform, "command_topic": f"{topic}/set"}}
+
+
+MODES = {"off": "off", "auto": "auto"}
+"""Words of our mode that are Home Assistant's; any other one is its ``heat``."""
+
+
+def climate(node: TreeNode, base: str) -> Component | None:
+    """The thermostat of a node that declares one; ``base`` is the node's Homie topic. None where it is not whole."""
+    wanted = node.climate
+    names = node.properties
+    if wanted is None or not {wanted.mode, wanted.setpoint, wanted.temperature, wanted.action} <= names.keys():
+        return None
+
+    def topic(name: str) -> str:
+        return f"{base}/{homie_id(name)}"
+
+    mode, setpoint = names[wanted.mode], names[wanted.setpoint]
+    forced = next((word for word in mode.options if word not in MODES), None)
+    to_theirs = {word: MODES.get(word, "heat") for word in mode.options}
+    to_ours = {theirs: ours for ours, theirs in to_theirs.items() if theirs != "heat"}
+    if forced is not None:
+        to_ours["heat"] = forced
+    made: Component = {
+        "platform": "climate", "name": None, "modes": list(dict.fromkeys(to_theirs.values())),
+        "mode_state_topic": topic(wanted.mode), "mode_state_template": f"{{{{ {to_theirs}.get(value, 'heat') }}}}",
+        "mode_command_topic": f"{topic(wanted.mode)}/set", "mode_command_template": f"{{{{ {to_ours}[value] }}}}",
+        "temperature_state_topic": topic(wanted.setpoint), "temperature_command_topic": f"{topic(wanted.setpoint)}/set",
+        "current_temperature_topic": topic(wanted.temperature), "action_topic": topic(wanted.action),
+        "temperature_unit": "C", "precision": 0.1, "temp_step": setpoint.step or 0.5, "optimistic": False,
+    }
+    if setpoint.minimum is not None and setpoint.maximum is not None:
+        made |= {"min_temp": setpoint.minimum, "max_temp": setpoint.maximum}
+    preset = names.get(wanted.preset)
+    if preset is not None and preset.options:
+        made |= {"preset_modes": list(preset.options), "preset_mode_state_topic": topic(wanted.preset),
+                 "preset_mode_command_topic": f"{topic(wanted.preset)}/set"}
+    return made
 
 
 def _slug(word: str) -> str:

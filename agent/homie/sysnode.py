@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.api import Property
+from agent.api import Priority, Property
 
 if TYPE_CHECKING:
     from agent.homie.tree import TreeNode
@@ -37,12 +37,15 @@ SYS_PROPERTIES: tuple[Property, ...] = (
     ),
     Property(name="version", datatype="string", title="Version", diagnostic=True, max_age_s=float("inf")),
     Property(name="address", datatype="string", title="Address", diagnostic=True, max_age_s=float("inf")),
+    Property(name="command", datatype="json", event=True, title="Command", diagnostic=True, enabled_by_default=False,
+             priority=Priority.ALARM),
     Property(
         name="restart", datatype="enum", options=("agent", "host"), title="Restart", settable=True, event=True,
         device_class="restart", diagnostic=True,
     ),
 )
-"""``ledger`` is a ``agent.wire.messages.LedgerCounts``. ``restart`` is a command: the word says what restarts."""
+"""``command`` is each command that was given to a plugin: node, property, value, who, result. ``ledger`` is a
+``agent.wire.messages.LedgerCounts``. ``restart`` is a command: the word says what restarts."""
 
 
 def sys_node() -> TreeNode:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from agent.api import Property, homie_id, title_of
+from agent.api import Climate, Property, homie_id, title_of
 from agent.homie.sysnode import SYS, sys_node
 from agent.homie.values import numeric_format
 from agent.wire import topics
@@ -45,6 +46,7 @@ class TreeNode(Struct, frozen=True):
     """By name, in the order of declaration; ours last."""
     found: bool
     simulated: bool = False
+    climate: Climate | None = None
 
 
 def _good_options(options: tuple[str, ...]) -> bool:
@@ -109,6 +111,7 @@ def nodes_of(declaration: PluginDeclaration) -> list[TreeNode]:
             properties=properties,
             found=not own,
             simulated=declaration.simulated,
+            climate=declaration.climate if own else None,
         )
     return list(made.values())
 
@@ -150,23 +153,9 @@ class Tree:
         ``shown(node, property)`` says whether an optional property has had a reading; default: all have."""
         nodes = [node for node in nodes_of(declaration) if self._owner(node.id) in (None, declaration.instance)]
         if shown is not None:
-            nodes = [
-                TreeNode(
-                    id=node.id,
-                    instance=node.instance,
-                    use=node.use,
-                    title=node.title,
-                    interval_s=node.interval_s,
-                    properties={
-                        name: prop
-                        for name, prop in node.properties.items()
-                        if not prop.optional or shown(node.id, prop)
-                    },
-                    found=node.found,
-                    simulated=node.simulated,
-                )
-                for node in nodes
-            ]
+            nodes = [msgspec.structs.replace(node, properties={name: prop for name, prop in node.properties.items()
+                                                               if not prop.optional or shown(node.id, prop)})
+                     for node in nodes]
         kept = {key: node for key, node in self.nodes.items() if node.instance != declaration.instance}
         self.nodes = kept | {node.id: node for node in nodes}
         self._index()

@@ -18,7 +18,7 @@ from agent.api import Property, Value
 
 EMPTY_STRING = b"\x00"
 """An empty payload deletes a retained topic, so the empty string travels as one zero byte."""
-MAX_SET_BYTES = 4096
+MAX_SET_BYTES = 16384
 """Nobody commands with more; a larger payload is refused before it is looked at."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")

@@ -49,6 +49,7 @@ class Endpoint:
         self._use = use
         self._title = plugin.title or plugin.name
         self._simulated = simulated
+        self._climate = type(plugin).climate
         self._hang_after_s = hang_after_s
         self._progress = progress
         self._intake = Intake(self.instance, self._title, plugin.declare(), log.error)
@@ -175,7 +176,7 @@ class Endpoint:
 
     def _hello(self) -> None:
         declaration = PluginDeclaration(self.instance, self._use, self._title, self.worker.interval_s,
-                                        self._intake.nodes(), self._simulated)
+                                        self._intake.nodes(), self._simulated, self._climate)
         if not self._post(bus.Hello(self.instance, self.run, os.getpid(), declaration)):
             self._intake.grown = True
 
@@ -376,8 +377,10 @@ class Endpoint:
 
     def _carried_out(self, answer: bus.Answer, now: float) -> None:
         command = self._commands.pop(answer.id, None)
-        if answer.ok and answer.value is not None and command is not None:
-            # answered by a reading, so the hub learns what is so and not what was asked
+        prop = self._intake.find(command.node, command.property) if command is not None else None
+        if answer.ok and answer.value is not None and command is not None and not (prop is not None and prop.event):
+            # answered by a reading, so the hub learns what is so and not what was asked; the answer to a momentary
+            # command (the key of a lock) is the asker's alone
             node = None if command.node == self.instance else command.node.removeprefix(f"{self.instance}-")
             reading = Reading(command.property, answer.value, node=node)
             self._take(self._intake.accept(reading, boottime_us()), now)

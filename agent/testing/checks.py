@@ -118,7 +118,7 @@ def announcement_is_valid(kind: type[Plugin], folder: Path) -> Iterator[str]:
     if not properties and "simulate" not in kind.__dict__:
         yield "declares no property"
     declaration = PluginDeclaration("x", kind.name, kind.title or kind.name, kind.interval_s,
-                                    (NodeDeclaration("x", "x", properties),))
+                                    (NodeDeclaration("x", "x", properties),), climate=kind.climate)
     yield from problems(declaration)
     yield from rules.problems(declaration)
     for prop in properties:

@@ -305,10 +305,12 @@ class Link:
             return None
         return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str, *, commands: bool = False) -> None:
+        """``commands``: a retained one is told as retained also the first time ("retain as published"), for it would
+        come again after every reconnect; anything else is told as retained where it stood there before."""
         client = self._client
         if client is not None and self.connected:
-            client.subscribe(topic, options=SubscribeOptions(qos=1))
+            client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=commands))
 
     def unsubscribe(self, topic: str) -> None:
         client = self._client

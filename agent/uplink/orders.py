@@ -6,10 +6,13 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from agent import bus
+from agent.api import homie_id
 from agent.clock import boottime_us
 from agent.settings import Settings
-from agent.uplink.requests import Handler, Refused
+from agent.uplink.requests import Handler, Later, Refused, Reply
 
 if TYPE_CHECKING:
     from agent.uplink.service import Uplink
@@ -32,7 +35,7 @@ class Orders:
 
     def handlers(self) -> dict[str, Handler]:
         return {"log_tail": self._log_tail, "restart": self._restart, "self_test": self._self_test,
-                "ledger": self._ledger}
+                "ledger": self._ledger, "set": self._set}
 
     def command(self, command: bus.Command) -> bus.Answer:
         """``homie/5/<device>/sys/restart/set``."""
@@ -85,6 +88,21 @@ class Orders:
         commit_s = time.monotonic() - began
         return {"spool_commit_s": round(commit_s, 4), **self._uplink.telling.as_status(boottime_us())}
 
+    def _set(self, args: dict[str, Any]) -> Later:
+        """``{"node": "heater", "property": "setpoint_c", "value": 20.5, "who": "anna"}`` -> ``{"value": 20.5}``: what
+        is true now, once the plugin has said so."""
+        node, name, value = args.get("node"), args.get("property"), args.get("value")
+        if not isinstance(node, str) or not isinstance(name, str) or value is None:
+            raise Refused("expected node, property and value")
+        who = str(args.get("who", "request"))[:100]
+
+        def begin(reply: Reply) -> None:
+            self._uplink.state.order(node, homie_id(name), as_payload(value), who,
+                                     lambda now_true, refusal: reply({"value": now_true} if refusal is None else None,
+                                                                     refusal))
+
+        return Later(begin)
+
     def _ledger(self, args: dict[str, Any]) -> Any:
         spool = self._uplink.spool
         return [spool.ledger(epoch) for epoch in spool.epochs.values()]
@@ -114,3 +132,6 @@ class Orders:
                 self._uplink.stop()
 
 
+def as_payload(value: Any) -> bytes:
+    """A JSON value as the text that a ``/set`` topic takes."""
+    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)

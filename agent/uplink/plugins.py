@@ -156,6 +156,13 @@ class Plugins:
         known.last = max(known.last, batch.n)
         return True
 
+    def add_own(self, batch: bus.Batch, now_s: float) -> None:
+        """Samples of ``uplink`` itself, numbered by it; committed with the next group."""
+        self._group[batch.instance, batch.run, batch.n] = batch
+        self._samples += sum(len(columns.t) for part in batch.parts for columns in part.series.values())
+        if self.due_s is None:
+            self.due_s = now_s + self.commit_s
+
     def _hello(self, peer: str, hello: bus.Hello, now_s: float) -> None:
         committed, kept = self.store.welcome(hello.instance, hello.run)
         old = self.known.get(hello.instance)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import secrets
 import signal
 import sqlite3
 import time
@@ -15,7 +16,8 @@ import msgspec
 import zmq
 
 from agent import __version__, bus, settings
-from agent.clock import ClockState, SystemClock, boottime_us
+from agent.api import Priority
+from agent.clock import ClockState, SystemClock, boot_id, boottime_us
 from agent.discovery import DeviceInfo
 from agent.settings import Settings, SettingsError
 from agent.spool import database, room
@@ -33,10 +35,11 @@ from agent.uplink.logs import JsonLines
 from agent.uplink.orders import Orders
 from agent.uplink.plugins import Plugins
 from agent.uplink.requests import Requests
+from agent.uplink.state_commands import Order
 from agent.uplink.telling import Telling
 from agent.wire import faults, messages, topics
 from agent.wire.messages import Reported
-from agent.wire.records import Body
+from agent.wire.records import Body, Columns
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +104,12 @@ class Uplink:
         self.orders = Orders(loaded, self)
         self.requests = Requests(device.id, self.orders.handlers(),
                                  publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
+                                 clear=lambda topic: self.link.publish(topic, b"", qos=1, retain=True),
                                  wall_us=self.clock.wall_us, term=lambda: self.drain.highest_term)
         self.telling = Telling(self)
+        self._run = secrets.token_hex(8)
+        self._commands = 0
+        self.state.on_order = self._note_order
         self.link.on_connect = self._on_connect
         self.link.on_lost = self._on_lost
         self.link.on_message = self._on_message
@@ -298,7 +305,9 @@ class Uplink:
         for alert in ("broker-down", "broker-stall"):
             self.book.clear(alert)
         self.drain.on_connect()
-        for topic in (*self.requests.subscriptions(), *self.live.subscriptions(), *self.foreign.subscriptions()):
+        for topic in self.requests.subscriptions():
+            self.link.subscribe(topic, commands=True)
+        for topic in (*self.live.subscriptions(), *self.foreign.subscriptions()):
             self.link.subscribe(topic)
         self.state.on_connect()
         self.telling.connected()
@@ -361,6 +370,17 @@ class Uplink:
             self.state_answer(self.orders.command(command))
             return True
         return self.plugins.send_command(instance, command)
+
+    def _note_order(self, order: Order) -> None:
+        """Each command goes into the record, with who gave it and what came of it: stored exactly once, as samples."""
+        self._commands += 1
+        now_us = boottime_us()
+        said = {"node": order.node, "property": order.property, "who": order.who, "result": order.refusal or "done"}
+        if order.value is not None:
+            said["value"] = order.value
+        self.state.on_now(bus.Now("sys", [("sys", "command", said, now_us, None)]))
+        part = bus.Part(int(Priority.ALARM), {"sys/command": Columns([now_us], [said])})
+        self.plugins.add_own(bus.Batch("sys", self._run, self._commands, boot_id(), [part]), time.monotonic())
 
     def state_answer(self, answer: bus.Answer) -> None:
         self.state.on_answer(answer)

@@ -33,7 +33,7 @@ from agent.discovery import DeviceInfo
 from agent.homie.sysnode import SYS, sys_node
 from agent.homie.tree import Tree, cleared, nodes_of, problems
 from agent.uplink.state_alerts import Alerts
-from agent.uplink.state_commands import Commands
+from agent.uplink.state_commands import Commands, Done, Order
 from agent.uplink.state_discovery import Announcer
 from agent.uplink.state_memory import Memory
 from agent.uplink.state_rounds import Rounds
@@ -55,8 +55,9 @@ class Publisher(Protocol):
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None: ...
 
-    def subscribe(self, topic: str) -> None:
-        """QoS 1, "retain as published" off, so that a retained flag means: this stood there before."""
+    def subscribe(self, topic: str, *, commands: bool = False) -> None:
+        """QoS 1, "retain as published" only for ``commands``: elsewhere a retained flag means that it stood there
+        before, and there that it would come again."""
         ...
 
     def unsubscribe(self, topic: str) -> None: ...
@@ -102,8 +103,11 @@ class State:
         self._left: set[str] = set()
         """Topics of plugins that had not said Hello when the broker was looked through."""
         self._health: dict[str, Health] = {}
+        self.on_order: Callable[[Order], None] = lambda order: None
+        """Told of every command that is over, whoever gave it."""
         self._values = Values(device.id, clock, self._send, self._warn)
-        self._commands = Commands(device.id, self._values, self._send, send_command, self._warn)
+        self._commands = Commands(device.id, self._values, self._send, send_command, self._warn,
+                                  lambda order: self.on_order(order))
         self._alerts = Alerts(device.id, self._values, self._send)
         self._announcer = Announcer(device, self.memory.kept.install, self._send)
         self._sweep: Sweep | None = None
@@ -248,6 +252,10 @@ class State:
         """True when the answer belonged to a ``/set``."""
         return self._commands.on_answer(answer, self._clock.boottime_us())
 
+    def order(self, node: str, property_id: str, data: bytes, who: str, done: Done) -> None:
+        """The request ``set``."""
+        self._commands.order(self.tree, node, property_id, data, who, self._clock.boottime_us(), done)
+
     def _warn(self, text: str) -> None:
         log.warning("%s", text)
         self._send(topics.homie(self.device.id, "$log", "warn"), text.encode(), 0, False)
@@ -345,7 +353,7 @@ class State:
         self._shown = shown
         if first_of_connection:
             self._alerts.publish_all()
-            self._mqtt.subscribe(self._commands.subscription())
+            self._mqtt.subscribe(self._commands.subscription(), commands=True)
 
     def _ready(self, now_us: int) -> None:
         """The end of a round: what was found is described, and only now announced."""

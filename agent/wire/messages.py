@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agent.api import Property
+from agent.api import Climate, Property
 
 MAX_TTL_S = 60.0
 
@@ -48,6 +48,8 @@ class PluginDeclaration(Struct, frozen=True, omit_defaults=True):
     interval_s: float
     nodes: tuple[NodeDeclaration, ...]
     simulated: bool = False
+    climate: Climate | None = None
+    """Which of its own node's properties make one thermostat."""
 
 
 class Reported(Struct, frozen=True, omit_defaults=True):

@@ -63,7 +63,7 @@ class Retained:
             if not payload:
                 del self.store[topic]
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str, *, commands: bool = False) -> None:
         self.subscriptions.append(topic)
         self.fresh.append(topic)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.api import Property
 from agent.bus import Alert, Answer, Command, Health, LogLine, Now
@@ -84,8 +85,8 @@ class Link:
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> None:
         self.last = self.client.publish(topic, payload, qos=qos, retain=retain)
 
-    def subscribe(self, topic: str) -> None:
-        self.client.subscribe(topic, qos=1)
+    def subscribe(self, topic: str, *, commands: bool = False) -> None:
+        self.client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=commands))
 
     def unsubscribe(self, topic: str) -> None:
         self.client.unsubscribe(topic)

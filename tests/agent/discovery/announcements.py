@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.api import ConfigError, Node, Plugin, Property, Reading, homie_id
+from agent.api import Climate, ConfigError, Node, Plugin, Property, Reading, homie_id
 from agent.discovery import DeviceInfo, discovery_payload
 from agent.homie.sysnode import sys_node
 from agent.homie.tree import TreeNode, nodes_of
@@ -50,7 +50,10 @@ ODD = PluginDeclaration(
                 ),
                 Property(name="duty", datatype="integer", settable=True),
                 Property(name="relay", datatype="boolean", settable=True),
-                Property(name="mode", datatype="enum", options=("off", "on"), settable=True),
+                Property(name="mode", datatype="enum", options=("off", "auto", "forced"), settable=True),
+                Property(name="preset", datatype="enum", options=("work", "holidays"), settable=True),
+                Property(name="room_temperature_c", datatype="float", unit="°C", device_class="temperature"),
+                Property(name="action", datatype="enum", options=("off", "idle", "heating")),
                 Property(name="label", datatype="string", settable=True, diagnostic=True),
                 Property(name="until", datatype="datetime", settable=True),
                 Property(name="took", datatype="duration"),
@@ -73,6 +76,8 @@ ODD = PluginDeclaration(
             ),
         ),
     ),
+    climate=Climate(mode="mode", setpoint="setpoint_c", temperature="room_temperature_c", action="action",
+                    preset="preset"),
 )
 """Every kind of property there can be, for what no plugin has yet."""
 

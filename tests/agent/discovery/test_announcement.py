@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import jinja2
+import msgspec
 import pytest
 
 from agent.api import Property
@@ -132,6 +133,15 @@ PLATFORM_KEYS = {
     },
     "button": {"command_template", "command_topic", "device_class", "payload_press", "retain"},
     "event": {"device_class", "event_types", "state_topic", "value_template"},
+    "notify": {"command_template", "command_topic", "retain"},
+    "climate": {
+        "action_template", "action_topic", "current_temperature_template", "current_temperature_topic", "max_temp",
+        "min_temp", "mode_command_template", "mode_command_topic", "mode_state_template", "mode_state_topic", "modes",
+        "optimistic", "precision", "preset_mode_command_template", "preset_mode_command_topic",
+        "preset_mode_state_topic", "preset_mode_value_template", "preset_modes", "temp_step",
+        "temperature_command_template", "temperature_command_topic", "temperature_state_template",
+        "temperature_state_topic", "temperature_unit",
+    },
 }
 NEEDED = {
     "sensor": {"state_topic"},
@@ -142,8 +152,10 @@ NEEDED = {
     "text": {"command_topic"},
     "button": {"command_topic"},
     "event": {"state_topic", "event_types"},
+    "notify": {"command_topic"},
+    "climate": {"mode_command_topic", "temperature_command_topic", "action_topic"},
 }
-CONTROLS = {"button", "number", "select", "switch", "text"}
+CONTROLS = {"button", "climate", "notify", "number", "select", "switch", "text"}
 
 
 def test_every_installed_plugin_is_looked_at() -> None:
@@ -173,7 +185,10 @@ def test_the_whole_follows_the_documented_form() -> None:
             assert re.fullmatch(platform + r"\.[a-z0-9_]+", one["default_entity_id"]), where
             category = "config" if platform in CONTROLS else "diagnostic"  # the only ones there are
             assert one.get("entity_category") in (None, category), where
-            assert one["name"] and DEVICE.name not in one["name"], "Home Assistant puts the device's name before it"
+            if platform == "climate":
+                assert one["name"] is None, "it is the device itself"
+            else:
+                assert one["name"] and DEVICE.name not in one["name"], "Home Assistant puts the device's name first"
             uniques.append(one["unique_id"])
             entities.append(one["default_entity_id"])
     assert len(set(uniques)) == len(uniques) and len(set(entities)) == len(entities)
@@ -220,7 +235,7 @@ def test_what_each_kind_of_property_becomes() -> None:
         "state_off": "false",
         "optimistic": False,
     }
-    assert facts("mode")["platform"] == "select" and facts("mode")["options"] == ["off", "on"]
+    assert facts("mode")["platform"] == "select" and facts("mode")["options"] == ["off", "auto", "forced"]
     assert facts("motion") == {
         "platform": "binary_sensor",
         "state_topic": f"{topic}/motion",
@@ -246,9 +261,35 @@ def test_what_each_kind_of_property_becomes() -> None:
     assert [restart[f"restart-{word}"]["payload_press"] for word in ("agent", "host")] == ["agent", "host"]
 
 
+def test_a_declared_thermostat_is_one_climate_entity_that_works_both_ways() -> None:
+    one = config(nodes_of(ODD)[0])[1]["components"]["climate"]
+    topic = "homie/5/bc-power/odd"
+    assert one["modes"] == ["off", "auto", "heat"]
+    assert (one["mode_state_topic"], one["mode_command_topic"]) == (f"{topic}/mode", f"{topic}/mode/set")
+    assert [jinja2.Template(one["mode_state_template"]).render(value=word) for word in ("off", "auto", "forced")] == [
+        "off", "auto", "heat"]
+    assert [jinja2.Template(one["mode_command_template"]).render(value=word) for word in one["modes"]] == [
+        "off", "auto", "forced"]
+    assert one["temperature_command_topic"] == f"{topic}/setpoint-c/set"
+    assert (one["min_temp"], one["max_temp"], one["temp_step"]) == (5, 30, 0.5)
+    assert one["current_temperature_topic"] == f"{topic}/room-temperature-c"
+    assert (one["preset_modes"], one["preset_mode_command_topic"]) == (["work", "holidays"], f"{topic}/preset/set")
+    found = config(nodes_of(msgspec.structs.replace(ODD, climate=None))[0])[1]["components"]
+    assert "climate" not in found
+
+
+def test_a_text_that_is_over_once_it_is_said_is_a_notify_entity() -> None:
+    components = config(nodes_of(ODD)[0])[1]["components"]
+    assert (components["say"]["platform"], components["say"]["command_topic"]) == (
+        "notify", "homie/5/bc-power/odd/say/set")
+    assert components["send"]["platform"] == "text"
+
+
 def test_measurements_expire_after_three_intervals_and_states_do_not() -> None:
     for node, _ in everything():
         for key, one in config(node)[1]["components"].items():
+            if one["platform"] == "climate":
+                continue
             prop = property_of(node, key)
             if "expire_after" in one:
                 assert prop.datatype in ("float", "integer") and not prop.settable
@@ -441,6 +482,8 @@ def test_openhab_reads_the_announcement_by_its_documented_rules() -> None:
         assert topic.startswith("homeassistant/device/")
         identifiers.append(tuple(payload["device"]["identifiers"]))
         for key, one in payload["components"].items():
+            if one["platform"] == "notify":
+                continue  # openHAB has none; there it is the string of the Homie tree
             assert one["platform"] in OPENHAB, f"{node.id}/{key}: no channel in openHAB"
             assert one["unique_id"]
             if one["platform"] in ("binary_sensor", "switch"):

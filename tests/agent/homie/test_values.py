@@ -174,7 +174,7 @@ def test_set(prop: Property, data: bytes, value: object) -> None:
         (ENUM, b"auto", "not one of off, Auto"),
         (TEXT, b"a\x00", "zero byte"),
         (TEXT, b"\xff", "UTF-8"),
-        (TEXT, b"x" * 5000, "at most 4096"),
+        (TEXT, b"x" * 17000, "at most 16384"),
         (JSON, b"[", "not JSON"),
         (JSON, b"5", "not an object"),
         (JSON, b'{"a":NaN}', "not JSON"),
