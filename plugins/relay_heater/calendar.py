@@ -173,25 +173,26 @@ def shown_us(wall_us: int, zone: tzinfo | None) -> int:
     offset, before = _offset_us(wall_us, zone), _offset_us(wall_us - LOOK_US, zone)
     if before <= offset:
         return wall_us + offset
-    low, high = (wall_us - LOOK_US) // US, wall_us // US
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _offset_us(middle * US, zone) == before:
-            low = middle
-        else:
-            high = middle
-    return max(wall_us + offset, high * US + before - 1)
+    return max(wall_us + offset, _turn_us(wall_us - LOOK_US, wall_us, zone) + before - 1)
 
 
 def moment_us(local_us: int, zone: tzinfo | None) -> int:
-    """The first moment at which :func:`shown_us` is ``local_us`` or later: the way back, for whole seconds."""
-    before, after = _offset_us(local_us - LOOK_US, zone), _offset_us(local_us + LOOK_US, zone)
+    """The first moment at which :func:`shown_us` is ``local_us`` or later: the way back."""
+    early, late = local_us - LOOK_US, local_us + LOOK_US
+    before, after = _offset_us(early, zone), _offset_us(late, zone)
     if before == after:
         return local_us - after
-    low, high = (local_us - LOOK_US) // US, (local_us + LOOK_US) // US
+    turn = _turn_us(early, late, zone)
+    return local_us - before if local_us - before < turn else max(turn, local_us - after)
+
+
+def _turn_us(early_us: int, late_us: int, zone: tzinfo | None) -> int:
+    """When, between two moments, the clock is set."""
+    low, high = early_us // US, late_us // US
+    before = _offset_us(early_us, zone)
     while high - low > 1:
         middle = (low + high) // 2
-        if shown_us(middle * US, zone) < local_us:
+        if _offset_us(middle * US, zone) == before:
             low = middle
         else:
             high = middle

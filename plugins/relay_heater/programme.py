@@ -20,7 +20,7 @@ from .away import Away
 from .calendar import inside_at, parse, shown_us
 from .levels import HOUR_US, NAMES, Levels, rfc3339
 from .orders import Orders
-from .schedule import ProfileConfig, ProgrammeConfig, Schedule, changed, clock_text, fingerprint
+from .schedule import ProfileConfig, ProgrammeConfig, Schedule, changed, clock_text, end_of, fingerprint
 
 __all__ = ["Aim", "ProfileConfig", "Programme", "ProgrammeConfig"]
 
@@ -79,7 +79,7 @@ class Programme:
         self._next_key: tuple[object, ...] = ()
         self._next: tuple[int, float] | None = None
         self._next_good_us = 0
-        self._restore(kept)
+        self.restore(kept)
         self._orders = Orders(self)
 
     # --- what is aimed at -----------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Programme:
         level, profile, setpoint = "base", self.overrides.base, None
         holiday = self.timetable.holiday_at(wall_us, self.zone)
         if holiday:
-            level, profile = "holiday", holiday[0].profile
+            level, profile = "holiday", holiday.profile
         for name, end in ends.items():  # the strongest comes last
             if wall_us < end and (forced or name != "forced"):
                 one = self.overrides.get(name)
@@ -217,7 +217,7 @@ class Programme:
             return f"{what}, {plan.level} until {clock(ends[plan.level])}"
         holiday = self.timetable.holiday_at(wall_us, self.zone) if plan.level == "holiday" else None
         if holiday:
-            return f"{what}, holiday until {clock(holiday[1])}"
+            return f"{what}, holiday until {clock(end_of(holiday, self.zone))}"
         return what + (f" until {clock(coming[0])}" if coming else "")
 
     def forgotten(self, aim: Aim, wall_us: int | None) -> str | None:
@@ -269,7 +269,7 @@ class Programme:
             kept["schedule"], kept["config"] = self.schedule(), fingerprint(self.config)
         return kept
 
-    def _restore(self, kept: Any) -> None:
+    def restore(self, kept: Any) -> None:
         if not kept:
             return
         if not isinstance(kept, dict) or kept.get("v") != 1:

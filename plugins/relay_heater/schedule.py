@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta, Struct, field
 
-from .calendar import Calendar, inside_at, moment_us, next_change, parse
+from .calendar import Calendar, inside_at, moment_us, next_change, parse, shown_us
 
 US = 1_000_000
+DAY_US = 86_400 * US
 MAX_HOLIDAYS = 100
 Celsius = Annotated[float, Meta(ge=5, le=30)]
 Delta = Annotated[float, Meta(ge=0, le=3)]
@@ -135,17 +136,18 @@ class Schedule:
         for name, week in main_sensor_calendar.items():
             self.sensors[name] = _parsed(f"main_sensor_calendar.{name:.40}", week)
 
-    def holiday_at(self, wall_us: int, zone: tzinfo | None) -> tuple[Holiday, int] | None:
-        """The holiday that holds, and when it ends."""
-        for holiday in self.holidays:
-            begin, end = _days_us(holiday, zone)
-            if begin <= wall_us < end:
-                return holiday, end
-        return None
+    def holiday_at(self, wall_us: int, zone: tzinfo | None) -> Holiday | None:
+        if not self.holidays:
+            return None
+        day = shown_us(wall_us, zone) // DAY_US
+        return next((one for one in self.holidays if _day(one.first) <= day <= _day(one.last)), None)
 
     def holiday_edges(self, wall_us: int, zone: tzinfo | None) -> list[int]:
-        """Begins and ends after ``wall_us``."""
-        return [edge for holiday in self.holidays for edge in _days_us(holiday, zone) if edge > wall_us]
+        """The next moment at which a holiday begins or ends; none or one."""
+        edges = {_day(one.first) for one in self.holidays} | {_day(one.last) + 1 for one in self.holidays}
+        today = shown_us(wall_us, zone) // DAY_US
+        later = sorted(day for day in edges if day > today)[:1]
+        return [moment_us(day * DAY_US, zone) for day in later]
 
     def comfort_at(self, profile: str, wall_us: int, zone: tzinfo | None) -> bool:
         return inside_at(self.calendars[profile], wall_us, zone)
@@ -223,10 +225,13 @@ def _lists(calendar: Calendar) -> list[list[str]]:
     return [list(day) for day in calendar.days]
 
 
-def _days_us(holiday: Holiday, zone: tzinfo | None) -> tuple[int, int]:
-    """Local midnight before the first day and after the last one."""
-    days = (holiday.first - _EPOCH).days, (holiday.last - _EPOCH).days + 1
-    return moment_us(days[0] * 86_400 * US, zone), moment_us(days[1] * 86_400 * US, zone)
+def _day(day: date) -> int:
+    return (day - _EPOCH).days
+
+
+def end_of(holiday: Holiday, zone: tzinfo | None) -> int:
+    """Local midnight after its last day."""
+    return moment_us((_day(holiday.last) + 1) * DAY_US, zone)
 
 
 def clock_text(at_us: int, now_us: int, zone: tzinfo | None) -> str:
