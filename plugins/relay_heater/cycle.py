@@ -70,8 +70,8 @@ class Books:
         self.wanted, self.refused = False, why
 
     def ask(self, on: bool, now_us: int) -> None:
-        if on:
-            self._noted_us = None
+        if on and self._noted_us is not None:
+            self.starts[-1], self._noted_us = now_us, None
         elif self._noted_us is not None and self._noted_us < now_us - 30 * US:
             self.starts.remove(self._noted_us)  # it was not asked for after all
             self._noted_us = None

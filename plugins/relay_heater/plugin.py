@@ -30,6 +30,7 @@ from agent.api import (
 
 from . import feeds, tell
 from .control import Control, Decision
+from .learn import Learner
 from .levels import rfc3339
 from .programme import Aim, Programme
 from .settings import RelayHeaterConfig
@@ -67,7 +68,7 @@ class RelayHeater(Plugin, name="relay_heater"):
         self._control: Control | None = None
         self._home: bool | None = None
         self._home_us = 0
-        self._outdoor: tuple[int, float] | None = None
+        self._learner = Learner(None, False)
         self._told: dict[str, Value] = {}
         self._told_us: dict[str, int] = {}
         self._alerts: dict[str, str] = {}
@@ -87,6 +88,9 @@ class RelayHeater(Plugin, name="relay_heater"):
         now_us = io.clock.boottime_us()
         programme = self._programme_of(io)
         control = self._control = Control(self.config, now_us, io.kept.get("control"), self.config.frost_floor_c)
+        learner = self._learner = Learner(io.kept.get("room"), self.config.preheat)
+        if learner.note:
+            io.log.warning("%s", learner.note)
         relay: Relay = io.relay()  # type: ignore[attr-defined]
         wanted = feeds.topics([*self._places.values(), *self._inputs.values()])
         bus: Subscription | None = io.subscribe(*wanted) if wanted else None  # type: ignore[attr-defined]
@@ -96,10 +100,16 @@ class RelayHeater(Plugin, name="relay_heater"):
                 self._read_w1(io, control)
                 now_us, wall_us = io.clock.boottime_us(), io.clock.wall_us()
                 home = self._home if now_us - self._home_us <= PRESENCE_OLD_US else None
-                aim = self._preheated(programme.aim(now_us, wall_us, home), now_us, wall_us)
+                aim = programme.aim(now_us, wall_us, home)
+                room_c = _of(control.sensors.get(aim.sensor), now_us)
+                aim = learner.aim(aim, now_us, wall_us, room_c)
                 decision = control.tick(now_us, aim, relay.state)
                 state = relay.ask(decision.on, sample_us=decision.sample_us, frost=decision.frost, why=decision.why,
                                   sample_max_age_s=decision.sample_max_age_s, heats=decision.heats)
+                disturbed = control.window.open or bool(control.alerts)
+                learned = learner.see(now_us, wall_us, room_c, bool(state.on), disturbed)
+                if learned is not None:
+                    io.kept["room"] = learned
                 self._keep(io, programme, control)
                 self._alarm(io, state, programme.forgotten(aim, wall_us))
                 for note in programme.notes:
@@ -116,9 +126,6 @@ class RelayHeater(Plugin, name="relay_heater"):
         if self._programme is None:
             self._programme = Programme(self.config, io.kept.get("programme"), sensors=set(self.config.sensors))
         return self._programme
-
-    def _preheated(self, aim: Aim, now_us: int, wall_us: int | None) -> Aim:
-        return aim
 
     # --- what is heard --------------------------------------------------------------------------------------
 
@@ -154,8 +161,7 @@ class RelayHeater(Plugin, name="relay_heater"):
                     word = heard.value if isinstance(heard.value, str | bool) else None
                     self._home, self._home_us = HOME.get(word) if word is not None else None, now_us
                 case "outdoor":
-                    if isinstance(heard.value, int | float) and heard.quality in (None, "good"):
-                        self._outdoor = heard.t_us, float(heard.value)
+                    self._learner.outdoor(heard.t_us, heard.value, heard.quality)
 
     def _read_w1(self, io: Io, control: Control) -> None:
         for name, sensor_id in self._w1.items():
@@ -164,7 +170,7 @@ class RelayHeater(Plugin, name="relay_heater"):
                 continue
             self._w1_due_us[name] = now_us + round(self.config.sensors[name].interval_s * US)
             try:
-                value, quality = feeds.read_w1(io.root, sensor_id)
+                value, quality = feeds.read_w1(Path(self.config.root) if self.config.root else io.root, sensor_id)
             except OSError as error:
                 io.log.warning("%s: 1-Wire sensor %s: %s: check its wires, and dtoverlay=w1-gpio in config.txt", name,
                                sensor_id, error.strerror)
@@ -229,6 +235,7 @@ class RelayHeater(Plugin, name="relay_heater"):
             "failsafe": decision.failsafe, "shed": control.shedding.shed, "why": self._why(decision, state),
             "next_change": rfc3339(aim.next_us) if aim.next_us is not None else None,
             "next_setpoint_c": aim.next_setpoint_c,
+            "room_model": self._learner.model.summary() if self._learner.learned else None,
             "bogus_samples": sum(one.bogus for one in control.sensors.values()),
         }
 

@@ -80,7 +80,9 @@ class Sensor:
         """One reading with its stamp; True when it counts."""
         if t_us <= self._heard_us or t_us > now_us + US:
             return False
-        self._heard_us = t_us
+        silent_us, self._heard_us = t_us - self._heard_us, t_us
+        if silent_us > 2 * self.lost_us:
+            self._same = None  # silence is no standing still
         lie = self._lie(value, quality)
         if lie:
             self._refuse(lie, t_us)

@@ -79,6 +79,8 @@ class RelayHeaterConfig(ProgrammeConfig, frozen=True, forbid_unknown_fields=True
     """Begin so early that it is warm when the calendar says so, once the room has been learned."""
     outdoor: str = ""
     """``<node>/<property>`` with the outdoor temperature, for the room model."""
+    root: str = ""
+    """Another folder in which the 1-Wire sensors' sys/ is found; left out: /."""
     interval_s: Seconds = 60.0
     """How often what did not change is told again."""
 

@@ -68,7 +68,8 @@ class Checker:
 
     def judge(self) -> Verdict:
         for check in (self._after_sample, self._after_death, self._unbroken, self._bogus, self._unfresh, self._starts,
-                      self._minima, self._hot, self._cold, self._no_rise, self._absent, self._frozen, self._stuck):
+                      self._minima, self._hot, self._cold, self._no_rise, self._absent, self._frozen, self._stuck,
+                      self._dead):
             check()
         self.verdict.sensor_days = len(self.log.config.sensors) * (self.log.end_us - self.log.begin_us) / 86_400e6
         return self.verdict
@@ -173,10 +174,10 @@ class Checker:
             last = [watts for t, watts in self.log.loads if t <= end_us]
             return bool(last) and last[-1] + self.log.config.heater_w > limit
         for name, one in self.log.config.sensors.items():
-            if one.limit_c is not None:
-                if any(sample.value >= one.limit_c for sample in self.log.samples
-                       if sample.sensor == name and begin_us - MINUTE_US < sample.t_us <= end_us):
-                    return True
+            near = (sample.value for sample in self.log.samples
+                    if sample.sensor == name and begin_us - MINUTE_US < sample.t_us <= end_us)
+            if one.limit_c is not None and any(value >= one.limit_c for value in near):
+                return True
         # a sensor that skipped an interval: OFF is right where no valid sample was there any more
         return any(abs(end_us - stop) <= 5 * US for _, stop in self.good)
 
@@ -258,6 +259,19 @@ class Checker:
         for begin, _ in spans:
             truly = any(b <= begin <= e + 10 * MINUTE_US for b, e in freezes)
             self.saw("false_frozen", not truly, f"at {_clock(self.log, begin)}")
+
+    def _dead(self) -> None:
+        """From the first ON with a heater that does not heat to the alarm, where the thermometer shows no rise."""
+        spans = self.raised("E_NO_HEATING_RESPONSE")
+        for begin, end in self.faults("dead"):
+            for on, off in self.on:
+                if not begin <= on < end or off - on < 29 * MINUTE_US or off > end:
+                    continue
+                if self.disturbed(on - 5 * MINUTE_US, on + 32 * MINUTE_US) \
+                        or self.touched(on - 40 * MINUTE_US, on + 32 * MINUTE_US, *SENSOR, "absent_both", "silence"):
+                    continue
+                waited = next((b - on for b, e in spans if e > on), off - on + HOUR_US)
+                self.saw("alarm_no_rise", max(0, waited, off - on) / US, f"at {_clock(self.log, on)}")
 
     def _stood_still_before(self, begin: int) -> bool:
         """A sensor that stood still before and lived is given three times as long as that, and rightly so."""

@@ -131,8 +131,7 @@ class Day:
         self._wanted = self._wishes(rng)
         self._aim: Aim | Wanted = self._wanted[0][1]
         self._aim_us = -1
-        learned = {"days": [4 * MINUTE_US], "today": 0, "heard": 0}
-        self._kept: Any = {"sensors": {name: learned for name in self.config.sensors}}
+        self._kept: Any = {"sensors": {name: meter.week() for name, meter in self.meters.items()}}
         self.control: Control | None = None
         self.control_runs = False
         self.keeper: Keeper | None = None

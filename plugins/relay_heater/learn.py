@@ -1,0 +1,53 @@
+"""The room model in the control loop: fed with every turn, asked for pre-heat, kept now and then. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .preheat import Preheater
+from .programme import Aim
+from .room_model import RoomModel
+from .room_rows import Rows
+
+US = 1_000_000
+OUTDOOR_OLD_US = 3600 * US
+KEEP_ROWS = 4
+"""An hour's worth of learning is the most that a power cut takes."""
+
+
+class Learner:
+    def __init__(self, kept: Any, preheat: bool) -> None:
+        self.model = RoomModel()
+        self.note = self.model.from_kept(kept)
+        self._rows = Rows(self.model)
+        self._preheater = Preheater(self.model) if preheat else None
+        self._outdoor: tuple[int, float] | None = None
+        self.learned = 0
+        """Rows, since the start."""
+
+    def outdoor(self, t_us: int, value: object, quality: str | None) -> None:
+        if quality in (None, "good") and isinstance(value, int | float) and not isinstance(value, bool):
+            self._outdoor = t_us, float(value)
+
+    def _outdoor_c(self, now_us: int) -> float | None:
+        return self._outdoor[1] if self._outdoor and now_us - self._outdoor[0] <= OUTDOOR_OLD_US else None
+
+    def aim(self, aim: Aim, now_us: int, wall_us: int | None, room_c: float | None) -> Aim:
+        """The same, or already what comes next."""
+        if self._preheater is None:
+            return aim
+        setpoint_c = self._preheater.setpoint_c(aim, wall_us, room_c, self._outdoor_c(now_us))
+        if setpoint_c is None:
+            return aim
+        return msgspec.structs.replace(aim, setpoint_c=setpoint_c, why=f"{self._preheater.why}, {aim.why}")
+
+    def see(self, now_us: int, wall_us: int | None, room_c: float | None, on: bool, disturbed: bool
+            ) -> dict[str, Any] | None:
+        """What is to be kept, when it is time."""
+        outdoor_c, duty = self._outdoor_c(now_us), 1.0 if on else 0.0
+        if not self._rows.see(now_us, wall_us, room_c, outdoor_c, duty, disturbed=disturbed):
+            return None
+        self.learned += 1
+        return self.model.to_kept() if self.learned % KEEP_ROWS == 0 else None
