@@ -23,8 +23,9 @@ SETTLE_US = 20 * US
 LOOK_US = 12 * MINUTE_US
 ROOM_US = 15 * MINUTE_US
 LASTS_US = 120 * US
+SLOPE_EVERY_US = 20 * US
 SLOPE_C_H = 1.0
-RISE_C = 0.22
+RISE_C = 0.18
 WINDOW_US = 30 * MINUTE_US
 PAUSE_LOOK_US = 12 * MINUTE_US
 COOLS_C_H = 0.8
@@ -46,6 +47,7 @@ class Truth:
         self._power_since_us: int | None = None
         self._room_stuck = False
         self._room_since_us: int | None = None
+        self._sloped_us = 0
         self._heats_c_h = 0.0
         """Slope of the room while it heats, learned."""
 
@@ -106,6 +108,10 @@ class Truth:
             return False
         if state.on:
             self._room_stuck = False
+        if now_us - self._sloped_us < SLOPE_EVERY_US:
+            return self._room_stuck
+        self._sloped_us = now_us
+        if state.on:
             if for_us >= LOOK_US:
                 slope = sensor.slope_c_h(now_us - LOOK_US)
                 if slope is not None and slope > 0:

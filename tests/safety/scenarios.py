@@ -153,7 +153,7 @@ class Day:
     # --- the day's draw -------------------------------------------------------------------------------------
 
     def _configure(self, rng: random.Random, settings: dict[str, Any]) -> RelayHeaterConfig:
-        interval = rng.choices((10.0, 30.0, 60.0, 120.0, 300.0), (1, 2, 8, 2, 2))[0]
+        interval = rng.choices((10.0, 30.0, 60.0, 120.0, 300.0), (1, 5, 30, 10, 10))[0]
         sensors = {"main": SensorConfig(source="room/temperature_c", interval_s=interval)}
         if self.cold or rng.random() < 0.5:
             limit = rng.uniform(23.0, 28.0) if not self.cold and rng.random() < 0.4 else None
@@ -421,7 +421,7 @@ class Day:
         elif unsettled:
             self._next_tick(now_us + 2 * US)
         else:
-            most_us = now_us + (15 * US if self.config.load else MINUTE_US)
+            most_us = now_us + (15 * US if self.config.load else 70 * US)
             self._next_tick(max(now_us + US // 2, min(decision.wake_us, most_us)))
 
     def _feed(self) -> None:
