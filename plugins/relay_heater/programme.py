@@ -10,53 +10,22 @@ eco, never comfort; a forced override runs on by the boot clock.
 from __future__ import annotations
 
 from datetime import tzinfo
-from typing import Any, NamedTuple
-
-from msgspec import Struct
+from typing import Any
 
 from agent.api import Value
 
+from .aim import Aim, Plan, clock_text, why
 from .away import Away
 from .calendar import inside_at, parse, shown_us
 from .levels import HOUR_US, NAMES, Levels, rfc3339
 from .orders import Orders
-from .schedule import ProfileConfig, ProgrammeConfig, Schedule, changed, clock_text, end_of, fingerprint
+from .schedule import ProfileConfig, ProgrammeConfig, Schedule, changed, end_of, fingerprint
 
 __all__ = ["Aim", "ProfileConfig", "Programme", "ProgrammeConfig"]
 
 US = 1_000_000
 STEPS = 200
 """Changes of calendar that are looked through for the next change of temperature."""
-
-
-class Aim(Struct, frozen=True, kw_only=True):
-    """For one moment; times are microseconds since 1970 UTC."""
-
-    setpoint_c: float
-    profile: str
-    level: str
-    """base, supplementary, exceptional, forced, holiday, away, off"""
-    comfort: bool
-    until_us: int | None = None
-    """End of the override that is in force."""
-    delta_plus_c: float
-    delta_minus_c: float
-    sensor: str
-    """The sensor that counts now."""
-    why: str
-    """Half a sentence."""
-    next_us: int | None = None
-    """When another temperature will be aimed at, as far as the calendars and the ends of overrides say."""
-    next_setpoint_c: float | None = None
-
-
-class _Plan(NamedTuple):
-    """What holds at a moment of known wall time."""
-
-    setpoint_c: float
-    profile: str
-    level: str
-    comfort: bool
 
 
 class Programme:
@@ -72,6 +41,8 @@ class Programme:
         self.overrides = Levels(config.base or next(iter(config.profiles)))
         self.timetable = Schedule(config.profiles, config.holidays, config.main_sensor_calendar)
         self.off = False
+        self.pristine = True
+        """Nothing was restored and no command was carried out."""
         self._edited = False
         self._away = Away(round(config.away_after_s * US))
         self._night = parse([[config.night]] * 7) if config.night else None
@@ -109,7 +80,7 @@ class Programme:
                 ends[name] = self.overrides.end_us(name, boot_us, wall_us) or wall_us
         return ends
 
-    def _plan(self, wall_us: int, ends: dict[str, int], *, forced: bool = True, away: bool | None = None) -> _Plan:
+    def _plan(self, wall_us: int, ends: dict[str, int], *, forced: bool = True, away: bool | None = None) -> Plan:
         """``ends`` as of now, ``wall_us`` now or later; without ``forced``: as if there were no forced override."""
         away = self._away.away if away is None else away
         level, profile, setpoint = "base", self.overrides.base, None
@@ -122,22 +93,22 @@ class Programme:
                 assert one is not None
                 level, profile, setpoint = name, one.profile or profile, one.setpoint_c
         if self.off:
-            return _Plan(self.config.frost_floor_c, profile, "off", False)
+            return Plan(self.config.frost_floor_c, profile, "off", False)
         table = self.timetable.profiles[profile]
         if setpoint is not None:
-            return _Plan(self._floored(setpoint), profile, level, setpoint > table.eco_c)
+            return Plan(self._floored(setpoint), profile, level, setpoint > table.eco_c)
         comfort = self.timetable.comfort_at(profile, wall_us, self.zone)
-        plan = _Plan(self._floored(table.comfort_c if comfort else table.eco_c), profile, level, comfort)
+        plan = Plan(self._floored(table.comfort_c if comfort else table.eco_c), profile, level, comfort)
         if away and level in ("base", "holiday", "supplementary"):
             lower = self._away_plan(profile, wall_us)
             return lower if lower.setpoint_c < plan.setpoint_c else plan
         return plan
 
-    def _away_plan(self, profile: str, wall_us: int) -> _Plan:
+    def _away_plan(self, profile: str, wall_us: int) -> Plan:
         name = self.config.away_profile
         comfort = bool(name) and self.timetable.comfort_at(name, wall_us, self.zone)
         table = self.timetable.profiles[name or profile]
-        return _Plan(self._floored(table.comfort_c if comfort else table.eco_c), name or profile, "away", False)
+        return Plan(self._floored(table.comfort_c if comfort else table.eco_c), name or profile, "away", False)
 
     def _aim_blind(self) -> Aim:
         """Without a wall clock: eco of whatever is coldest of what may hold."""
@@ -199,26 +170,16 @@ class Programme:
                 return at, then_c
         return None
 
-    def _why(self, plan: _Plan, boot_us: int, wall_us: int, ends: dict[str, int], coming: tuple[int, float] | None
+    def _why(self, plan: Plan, boot_us: int, wall_us: int, ends: dict[str, int], coming: tuple[int, float] | None
              ) -> str:
-        def clock(at_us: int) -> str:
-            return clock_text(at_us, wall_us, self.zone)
-
-        if plan.level == "off":
-            return f"off: only the frost floor of {plan.setpoint_c:.1f} °C"
-        what = f"{'comfort' if plan.comfort else 'eco'} of {plan.profile}"
-        if plan.level == "away":
-            since = self._away.since_us
-            return f"nobody at home{'' if since is None else ' since ' + clock(wall_us - boot_us + since)}: {what}"
-        if plan.level in ends:
-            one = self.overrides.get(plan.level)
-            if one is not None and one.setpoint_c is not None:
-                return f"forced to {plan.setpoint_c:.1f} °C until {clock(ends[plan.level])}"
-            return f"{what}, {plan.level} until {clock(ends[plan.level])}"
-        holiday = self.timetable.holiday_at(wall_us, self.zone) if plan.level == "holiday" else None
-        if holiday:
-            return f"{what}, holiday until {clock(end_of(holiday, self.zone))}"
-        return what + (f" until {clock(coming[0])}" if coming else "")
+        one = self.overrides.get(plan.level) if plan.level in ends else None
+        since = self._away.since_us
+        end = ends.get(plan.level) or (coming[0] if coming else None)
+        if plan.level == "holiday":
+            holiday = self.timetable.holiday_at(wall_us, self.zone)
+            end = end_of(holiday, self.zone) if holiday else end
+        return why(plan, wall_us, self.zone, until_us=end, forced_c=one.setpoint_c if one else None,
+                   since_us=None if since is None else wall_us - boot_us + since)
 
     def forgotten(self, aim: Aim, wall_us: int | None) -> str | None:
         """A line where an override holds comfort in the night; None: all is well, or the time is not known."""
@@ -239,7 +200,9 @@ class Programme:
     def command(self, property_name: str, value: Value, now_boot_us: int, wall_us: int | None) -> Value:
         """The value now true. Raises CommandRefused: one line; then nothing has changed."""
         self.overrides.tick(now_boot_us, wall_us)
-        return self._orders.carry_out(property_name, value, now_boot_us, wall_us)
+        now = self._orders.carry_out(property_name, value, now_boot_us, wall_us)
+        self.pristine = False
+        return now
 
     def replace_schedule(self, value: Any) -> None:
         """Raises ValueError."""
@@ -269,9 +232,18 @@ class Programme:
             kept["schedule"], kept["config"] = self.schedule(), fingerprint(self.config)
         return kept
 
+    def keep(self, kept: dict[str, Any]) -> None:
+        """With every turn, for ``io.kept``: take over what came late (the local bus was not there at the start), and
+        write what is to survive."""
+        if self.pristine:
+            self.restore(kept.get("programme"))
+        if not self.pristine and kept.get("programme") != (state := self.to_kept()):
+            kept["programme"] = state
+
     def restore(self, kept: Any) -> None:
         if not kept:
             return
+        self.pristine = False
         if not isinstance(kept, dict) or kept.get("v") != 1:
             self.notes.append(f"the kept programme is none of this version, started from agent.toml: {kept!r:.80}")
             return

@@ -33,14 +33,7 @@ class Ridge:
         self.rows = self.rows * keep + 1.0
 
     def weights(self) -> list[float]:
-        size, lower = self.size, list(self._gram)
-        for row in range(size):
-            start = row * (row + 1) // 2
-            for column in range(row + 1):
-                other = column * (column + 1) // 2
-                total = lower[start + column] + (self._penalty if row == column else 0.0)
-                total -= math.fsum(lower[start + k] * lower[other + k] for k in range(column))
-                lower[start + column] = math.sqrt(max(total, 1e-12)) if row == column else total / lower[other + column]
+        size, lower = self.size, self._factor()
         solved = [0.0] * size
         for row in range(size):
             start = row * (row + 1) // 2
@@ -51,16 +44,37 @@ class Ridge:
             solved[row] = (solved[row] - done) / lower[row * (row + 1) // 2 + row]
         return solved
 
+    def _factor(self, *, check: bool = False) -> list[float]:
+        """Lower triangle of the Cholesky factor. No pivot of a sum of x x' is below the penalty but for rounding; with
+        ``check`` a lower one is a ValueError."""
+        lower = list(self._gram)
+        for row in range(self.size):
+            start = row * (row + 1) // 2
+            for column in range(row + 1):
+                other = column * (column + 1) // 2
+                total = lower[start + column] + (self._penalty if row == column else 0.0)
+                total -= math.fsum(lower[start + k] * lower[other + k] for k in range(column))
+                if row != column:
+                    lower[start + column] = total / lower[other + column]
+                    continue
+                if check and total < self._penalty / 2:
+                    raise ValueError("no sums of squares")
+                lower[start + column] = math.sqrt(max(total, self._penalty / 2))
+        return lower
+
     def numbers(self) -> list[float]:
         """All that is learned; :meth:`take` takes it back."""
         return [self.rows, *self._gram, *self._cross]
 
     def take(self, numbers: Sequence[float]) -> None:
-        """Raises ValueError where they are not of this size or not finite."""
-        if len(numbers) != 1 + len(self._gram) + self.size or not all(map(math.isfinite, numbers)):
+        """Raises ValueError where they are not of this size, too large, or nothing that was ever learned."""
+        if len(numbers) != 1 + len(self._gram) + self.size or not all(abs(number) < 1e9 for number in numbers):
             raise ValueError("no such model")
-        if any(numbers[1 + row * (row + 3) // 2] < 0 for row in range(self.size)):
-            raise ValueError("a sum of squares below 0")
         self.rows = numbers[0]
         self._gram = list(numbers[1 : 1 + len(self._gram)])
         self._cross = list(numbers[1 + len(self._gram) :])
+        self._factor(check=True)
+
+
+def dot(weights: Sequence[float], x: Sequence[float]) -> float:
+    return math.fsum(weight * value for weight, value in zip(weights, x, strict=True))

@@ -19,16 +19,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .ridge import Ridge
+from .ridge import Ridge, dot
+from .room_state import DAY, EIGHT_HOURS, FOUR_HOURS, HOUR, INPUTS, TWO_HOURS, Row, State, inputs
 from .warm_up import INPUTS as CURVE_INPUTS
-from .warm_up import JUDGED, TIMES, Curve, Score, Start, WarmUp
+from .warm_up import JUDGED, TIMES, Score, WarmUp
 
 US = 1_000_000
 ROW_S = 900
 HORIZONS = (2, 4, 8, 16, 32, 96)
 """In rows of 15 minutes."""
-HOUR, TWO_HOURS, FOUR_HOURS, EIGHT_HOURS, DAY = 4, 8, 16, 32, 96
-INPUTS = 12
 PENALTY = 10.0
 """The best of 1, 3, 10 ... 1000 when 45 % of a recorded winter predicted the next 15 %."""
 KEEP = 0.9998
@@ -39,34 +38,6 @@ MIN_BEGINNINGS = 10
 BETTER = 0.8
 """The curve's error as a share of persistence's, at most."""
 MAX_LEAD_S = 3 * 3600
-
-
-class Row(NamedTuple):
-    """The end of a quarter of an hour."""
-
-    room_c: float
-    outdoor_c: float | None
-    duty: float
-    """0 to 1: the share of the quarter in which it heated."""
-    hour: float
-    """Of the day, UTC: 0 to 24."""
-
-
-class _State(NamedTuple):
-    """What is known at the end of a row, and the weights as they were then."""
-
-    row: Row
-    fast_c: float
-    slow_c: float
-    duty_hour: float
-    """Mean of the three rows before."""
-    weights: tuple[Sequence[float], ...]
-    curve: Curve
-
-    def start(self, room_c: float | None = None, outdoor_c: float | None = None) -> Start:
-        row = self.row
-        return Start(row.room_c if room_c is None else room_c, self.slow_c,
-                     row.outdoor_c if outdoor_c is None else outdoor_c, row.duty, self.duty_hour)
 
 
 class Preheat(NamedTuple):
@@ -84,10 +55,13 @@ class RoomModel:
         self.warm_up = WarmUp()
         self._fits = {horizon: Ridge(INPUTS, PENALTY, KEEP) for horizon in HORIZONS}
         self._weights: tuple[Sequence[float], ...] = tuple([0.0] * INPUTS for _ in HORIZONS)
-        self._states: deque[_State] = deque(maxlen=DAY + 1)
+        self._states: deque[State] = deque(maxlen=DAY + 1)
         self._means: tuple[float, float] | None = None
         """Of two hours and of a day, as of the last row."""
         self._unsolved = 0
+        self._pristine = True
+        """Nothing was restored or learned."""
+        self._unkept = False
 
     # --- learning -------------------------------------------------------------------------------------------
 
@@ -103,9 +77,9 @@ class RoomModel:
         for number, horizon in enumerate(HORIZONS):
             if len(states) > horizon:
                 origin = states[-1 - horizon]
-                x, change = _inputs(origin, duties[-horizon:]), row.room_c - origin.row.room_c
+                x, change = inputs(origin, duties[-horizon:]), row.room_c - origin.row.room_c
                 if any(origin.weights[number]):
-                    self.scores[horizon].add(_dot(origin.weights[number], x) - change, change)
+                    self.scores[horizon].add(dot(origin.weights[number], x) - change, change)
                 if self.learning:
                     self._fits[horizon].learn(x, change)
         for rows in TIMES:
@@ -114,6 +88,7 @@ class RoomModel:
                 if origin.start().begins(ahead):
                     self.warm_up.learn(rows, origin.start(), ahead, row.room_c - origin.row.room_c, origin.curve,
                                        learning=self.learning)
+        self._pristine, self._unkept = False, True
         self._unsolved += 1
         if self.learning and self._unsolved >= SOLVE_EVERY:
             self.solve()
@@ -124,12 +99,12 @@ class RoomModel:
         self.warm_up.solve()
         self._unsolved = 0
 
-    def _state(self, row: Row) -> _State:
+    def _state(self, row: Row) -> State:
         fast_c, slow_c = self._means or (row.room_c, row.room_c)
         self._means = (fast_c + (row.room_c - fast_c) * -math.expm1(-1 / TWO_HOURS),
                        slow_c + (row.room_c - slow_c) * -math.expm1(-1 / DAY))
         duties = [state.row.duty for state in list(self._states)[-3:]]
-        return _State(row, *self._means, sum(duties) / len(duties) if duties else row.duty, self._weights,
+        return State(row, *self._means, sum(duties) / len(duties) if duties else row.duty, self._weights,
                       self.warm_up.curve)
 
     # --- what it knows --------------------------------------------------------------------------------------
@@ -139,7 +114,7 @@ class RoomModel:
         if not self._states:
             return []
         state = self._states[-1]
-        return [state.row.room_c + _dot(weights, _inputs(state, [duty] * horizon))
+        return [state.row.room_c + dot(weights, inputs(state, [duty] * horizon))
                 for horizon, weights in zip(HORIZONS, self._weights, strict=True)]
 
     def time_to_reach(self, room_c: float, aim_c: float, outdoor_c: float | None,
@@ -194,6 +169,15 @@ class RoomModel:
 
     # --- kept -----------------------------------------------------------------------------------------------
 
+    def keep(self, kept: dict[str, Any]) -> str | None:
+        """With every turn, for ``io.kept``: take over what came late, write what was learned. A line for the log."""
+        note = None
+        if self._pristine and "room_model" in kept:
+            note = self.from_kept(kept["room_model"])
+        if self._unkept:
+            kept["room_model"], self._unkept = self.to_kept(), False
+        return note
+
     def to_kept(self) -> dict[str, Any]:
         """About 4 kB, changing with every row; the rows of the last day are not in it."""
         numbers = array("f", self._means or (0.0, 0.0))
@@ -205,6 +189,7 @@ class RoomModel:
 
     def from_kept(self, kept: Any) -> str | None:
         """One line where it could not be used."""
+        self._pristine = False
         if not kept:
             return None
         fits, warm_up = {horizon: Ridge(INPUTS, PENALTY, KEEP) for horizon in HORIZONS}, WarmUp()
@@ -236,37 +221,12 @@ class RoomModel:
         return [*fits.values(), *warm_up.fits.values()]
 
 
-def _size(inputs: int) -> int:
+def _size(count: int) -> int:
     """Of ``Ridge.numbers`` and one score."""
-    return 1 + inputs * (inputs + 1) // 2 + inputs + 3
+    return 1 + count * (count + 1) // 2 + count + 3
 
 
 KEPT_NUMBERS = 2 + len(HORIZONS) * _size(INPUTS) + len(TIMES) * _size(CURVE_INPUTS)
-
-
-def _inputs(origin: _State, ahead: Sequence[float]) -> tuple[float, ...]:
-    """All of the order of 1, so that one penalty fits all."""
-    row, horizon = origin.row, len(ahead)
-    hour = min(HOUR, horizon)
-    angle = row.hour * math.pi / 12
-    return (
-        1.0,
-        (row.room_c - 20.0) / 4,
-        origin.fast_c - row.room_c,
-        origin.slow_c - row.room_c,
-        0.0 if row.outdoor_c is None else (row.outdoor_c - row.room_c) / 10,
-        ahead[-1],
-        sum(ahead[-hour:-1]) / (hour - 1),
-        sum(ahead[:-hour]) / (horizon - hour) if horizon > hour else 0.0,
-        row.duty,
-        origin.duty_hour,
-        math.sin(angle),
-        math.cos(angle),
-    )
-
-
-def _dot(weights: Sequence[float], x: Sequence[float]) -> float:
-    return math.fsum(weight * value for weight, value in zip(weights, x, strict=True))
 
 
 def _errors(rows: int, score: Score) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .room_model import ROW_S, RoomModel, Row
+from .room_model import ROW_S, RoomModel
+from .room_state import Row
 
 US = 1_000_000
 SLOT_US = ROW_S * US

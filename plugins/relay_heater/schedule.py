@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, tzinfo
 from typing import Annotated, Any
 from zlib import crc32
 from zoneinfo import ZoneInfo
@@ -232,9 +232,3 @@ def _day(day: date) -> int:
 def end_of(holiday: Holiday, zone: tzinfo | None) -> int:
     """Local midnight after its last day."""
     return moment_us((_day(holiday.last) + 1) * DAY_US, zone)
-
-
-def clock_text(at_us: int, now_us: int, zone: tzinfo | None) -> str:
-    """``22:00``, or with its day when that is not within 20 hours (a time that could be today's or tomorrow's)."""
-    when = datetime.fromtimestamp(at_us // US, zone or UTC) if zone else datetime.fromtimestamp(at_us // US)
-    return when.strftime("%H:%M" if abs(at_us - now_us) < 20 * 3600 * US else "%Y-%m-%d %H:%M")

@@ -4,7 +4,7 @@ For each of seven times from a quarter of an hour to three hours: the rise is li
 heated, the outdoor temperature and how warm the walls are (the room's mean of the last day). The latter two are held
 back by a penalty, so that after few beginnings it is hardly more than the mean of them.
 
-Only beginnings count: the last quarter and the last hour were hardly heated, then it heated on. A thermostat that holds
+Only beginnings count: the last quarter and the last hour were hardly heated, then it heats on. A thermostat that holds
 a temperature heats in short bursts from which nothing rises; those would teach that heat does not warm.
 """
 
@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .ridge import Ridge
+from .ridge import Ridge, dot
 
 TIMES = (1, 2, 3, 4, 6, 8, 12)
 """Rows of 15 minutes after the beginning."""
@@ -24,8 +24,8 @@ INPUTS = 4
 PENALTY = 1.0
 KEEP = 0.985
 """A beginning weighs half after 46 more: about three weeks."""
-IDLE = 0.25
-"""Duty up to which a quarter, or an hour, counts as not heated."""
+IDLE = 0.5
+"""Duty up to which a quarter, or an hour, counts as hardly heated: to hold eco takes a third in a cold week."""
 BEGINS = 0.2
 """So much more than in the hour before is a beginning."""
 SUSTAINED = 0.5
@@ -88,7 +88,7 @@ class WarmUp:
         x = start.inputs(sum(ahead) / len(ahead))
         weights = then[TIMES.index(rows)]
         if any(weights):
-            self.scores[rows].add(_dot(weights, x) - rise_c, rise_c)
+            self.scores[rows].add(dot(weights, x) - rise_c, rise_c)
         if learning:
             self.fits[rows].learn(x, rise_c)
 
@@ -97,7 +97,7 @@ class WarmUp:
 
     def rise_c(self, start: Start, rows: int, duty: float = 1.0) -> float:
         """By how much it is warmer so many rows (of ``TIMES``) after the beginning."""
-        return _dot(self.curve[TIMES.index(rows)], start.inputs(duty))
+        return dot(self.curve[TIMES.index(rows)], start.inputs(duty))
 
     def seconds(self, start: Start, rise_c: float, duties: Sequence[float] | None = None) -> float | None:
         """Until it is so much warmer; None: not within three hours. ``duties``: of the rows; left out: full heat."""
@@ -122,7 +122,3 @@ class WarmUp:
                         f"that of 'it stays as it is' {persistence:.2f} °C")
         rise = self.rise_c(start, JUDGED[-1])
         return f"an hour of heat warms by {rise:.2f} °C, that is nothing" if rise < 0.2 else None
-
-
-def _dot(weights: Sequence[float], x: Sequence[float]) -> float:
-    return math.fsum(weight * value for weight, value in zip(weights, x, strict=True))

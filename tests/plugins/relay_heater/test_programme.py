@@ -468,3 +468,20 @@ def test_a_new_config_without_a_kept_profile() -> None:
     again = restarted(one, profiles={"only": {"comfort_c": 20, "eco_c": 18}})
     assert again.notes == ["forgotten of the kept levels, no such profile or no end: base 'frost', forced"]
     assert aim_at(again, NOON).profile == "only"
+
+
+def test_what_is_kept_may_come_late_and_is_not_overwritten_before() -> None:
+    one, late = programme(), Programme(config(), None)
+    one.command("mode", "off", BOOT, NOON)
+    kept: dict[str, Any] = {}
+    late.keep(kept)
+    assert kept == {} and aim_at(late, NOON).level == "base"
+    kept["programme"] = json.loads(json.dumps(one.to_kept()))
+    late.keep(kept)
+    assert aim_at(late, NOON).level == "off"
+    late.command("mode", "auto", BOOT, NOON)
+    late.keep(kept)
+    assert kept["programme"]["off"] is False
+    kept["programme"] = one.to_kept()
+    late.keep(kept)
+    assert aim_at(late, NOON).level == "base", "once it has its state, it is the one that writes"

@@ -12,8 +12,9 @@ import msgspec
 
 from plugins.relay_heater.preheat import Preheater
 from plugins.relay_heater.programme import Programme, ProgrammeConfig
-from plugins.relay_heater.room_model import HORIZONS, ROW_S, RoomModel, Row
+from plugins.relay_heater.room_model import HORIZONS, ROW_S, RoomModel
 from plugins.relay_heater.room_rows import Rows
+from plugins.relay_heater.room_state import Row
 from plugins.relay_heater.warm_up import TIMES, Score, Start
 
 US = 1_000_000
