@@ -73,15 +73,13 @@ class Control:
     """``sample``, ``power``, ``load``, ``contact`` with what is heard; :meth:`tick` every second or two."""
 
     def __init__(self, config: RelayHeaterConfig, now_us: int, kept: Any = None, frost_floor_c: float = 7.0) -> None:
-        kept = kept if isinstance(kept, dict) else {}
-        runs = kept.get("sensors") if isinstance(kept.get("sensors"), dict) else {}
         self.config = config
         self.frost_floor_c = frost_floor_c
-        self.sensors = {name: Sensor(name, one, now_us, runs.get(name)) for name, one in config.sensors.items()}
-        self.books = Books(config, now_us, kept.get("starts"))
+        self.sensors = {name: Sensor(name, one, now_us) for name, one in config.sensors.items()}
+        self.books = Books(config, now_us)
         self.demand = Demand(config)
         self.truth = Truth(config)
-        self.response = Response(config, now_us, kept.get("response"))
+        self.response = Response(config)
         self.window = Window(config, now_us)
         self.shedding = Shedding(config)
         self.main: Sensor | None = None
@@ -93,6 +91,9 @@ class Control:
         self._frost_us: int | None = None
         """Begin of the last frost duty."""
         self._guard_us = now_us
+        self._pristine = True
+        """Nothing was restored, and nothing has happened that is worth keeping."""
+        self.restore(kept, now_us)
 
     # --- what is heard --------------------------------------------------------------------------------------
 
@@ -265,6 +266,7 @@ class Control:
             at += [books.on_since_us + round((config.min_on_s + 2) * US), books.on_since_us + WINDOW_US,
                    books.on_since_us + MAX_ON_US]
         for sensor in self.sensors.values():
+            at.append(sensor.alarm_us())
             if sensor.good_us is not None:
                 at.append(sensor.good_us + sensor.lost_us + US)
         for one in (self.demand.next_us(), self.demand.cycle_end_us(), self.window.end_us(), books.write_us()):
@@ -280,9 +282,33 @@ class Control:
         return min(soon)
 
     def to_kept(self) -> dict[str, Any]:
-        """For ``io.kept``: small, and the same until something changes."""
-        kept: dict[str, Any] = {"starts": self.books.to_kept(),
-                                "sensors": {name: sensor.to_kept() for name, sensor in self.sensors.items()}}
+        """Small, and the same until something changes; empty at first."""
+        kept: dict[str, Any] = {}
+        if self.books.starts:
+            kept["starts"] = self.books.to_kept()
+        sensors = {name: runs for name, sensor in self.sensors.items() if (runs := sensor.to_kept())}
+        if sensors:
+            kept["sensors"] = sensors
         if self.response.level:
             kept["response"] = self.response.to_kept()
         return kept
+
+    def keep(self, kept: dict[str, Any], now_us: int) -> None:
+        """With every turn, for ``io.kept``: take over what came late (the local bus was not there at the start), then
+        write what is to survive."""
+        if self._pristine:
+            self.restore(kept.get("control"), now_us)
+        state = self.to_kept()
+        if state and kept.get("control") != state:
+            kept["control"], self._pristine = state, False
+
+    def restore(self, kept: Any, now_us: int) -> None:
+        """Anything that is not of :meth:`to_kept` is left out."""
+        if not isinstance(kept, dict) or not kept:
+            return
+        self._pristine = False
+        self.books.restore(kept.get("starts"), now_us)
+        self.response.restore(kept.get("response"), now_us)
+        runs = kept.get("sensors")
+        for name, sensor in self.sensors.items():
+            sensor.restore(runs.get(name) if isinstance(runs, dict) else None)

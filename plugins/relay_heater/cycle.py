@@ -26,7 +26,7 @@ ANSWER_US = 5 * US
 class Books:
     """What the relay did."""
 
-    def __init__(self, config: RelayHeaterConfig, now_us: int, kept: Any = None) -> None:
+    def __init__(self, config: RelayHeaterConfig, now_us: int) -> None:
         self.config = config
         self.wanted = False
         """What was asked last."""
@@ -39,8 +39,12 @@ class Books:
         self._noted_us: int | None = None
         """When the start that is about to be made was written down."""
         self._state_since_us: int | None = None
-        if isinstance(kept, list):  # of an earlier boot, a stamp only makes the first hour more careful
-            self.starts.extend(sorted(at for at in kept[-20:] if isinstance(at, int) and 0 <= at <= now_us))
+
+    def restore(self, kept: Any, now_us: int) -> None:
+        """Stamps of an earlier boot only make the first hour more careful."""
+        if isinstance(kept, list):
+            old = [at for at in kept[-20:] if isinstance(at, int) and 0 <= at <= now_us]
+            self.starts = deque(sorted({*old, *self.starts}))
 
     def follow(self, state: RelayState, now_us: int) -> None:
         """Before each decision: the guard's last word."""

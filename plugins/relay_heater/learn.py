@@ -13,14 +13,11 @@ from .room_rows import Rows
 
 US = 1_000_000
 OUTDOOR_OLD_US = 3600 * US
-KEEP_ROWS = 4
-"""An hour's worth of learning is the most that a power cut takes."""
 
 
 class Learner:
-    def __init__(self, kept: Any, preheat: bool) -> None:
+    def __init__(self, preheat: bool) -> None:
         self.model = RoomModel()
-        self.note = self.model.from_kept(kept)
         self._rows = Rows(self.model)
         self._preheater = Preheater(self.model) if preheat else None
         self._outdoor: tuple[int, float] | None = None
@@ -43,11 +40,9 @@ class Learner:
             return aim
         return msgspec.structs.replace(aim, setpoint_c=setpoint_c, why=f"{self._preheater.why}, {aim.why}")
 
-    def see(self, now_us: int, wall_us: int | None, room_c: float | None, on: bool, disturbed: bool
-            ) -> dict[str, Any] | None:
-        """What is to be kept, when it is time."""
+    def see(self, now_us: int, wall_us: int | None, room_c: float | None, on: bool, disturbed: bool,
+            kept: dict[str, Any]) -> str | None:
+        """``kept`` is ``io.kept``. A line for the log, now and then."""
         outdoor_c, duty = self._outdoor_c(now_us), 1.0 if on else 0.0
-        if not self._rows.see(now_us, wall_us, room_c, outdoor_c, duty, disturbed=disturbed):
-            return None
-        self.learned += 1
-        return self.model.to_kept() if self.learned % KEEP_ROWS == 0 else None
+        self.learned += self._rows.see(now_us, wall_us, room_c, outdoor_c, duty, disturbed=disturbed)
+        return self.model.keep(kept)

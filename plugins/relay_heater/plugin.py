@@ -68,7 +68,7 @@ class RelayHeater(Plugin, name="relay_heater"):
         self._control: Control | None = None
         self._home: bool | None = None
         self._home_us = 0
-        self._learner = Learner(None, False)
+        self._learner = Learner(False)
         self._told: dict[str, Value] = {}
         self._told_us: dict[str, int] = {}
         self._alerts: dict[str, str] = {}
@@ -87,10 +87,8 @@ class RelayHeater(Plugin, name="relay_heater"):
     def run(self, io: Io) -> Iterator[Yielded]:
         now_us = io.clock.boottime_us()
         programme = self._programme_of(io)
-        control = self._control = Control(self.config, now_us, io.kept.get("control"), self.config.frost_floor_c)
-        learner = self._learner = Learner(io.kept.get("room"), self.config.preheat)
-        if learner.note:
-            io.log.warning("%s", learner.note)
+        control = self._control = Control(self.config, now_us, None, self.config.frost_floor_c)
+        learner = self._learner = Learner(self.config.preheat)
         relay: Relay = io.relay()  # type: ignore[attr-defined]
         wanted = feeds.topics([*self._places.values(), *self._inputs.values()])
         bus: Subscription | None = io.subscribe(*wanted) if wanted else None  # type: ignore[attr-defined]
@@ -107,13 +105,12 @@ class RelayHeater(Plugin, name="relay_heater"):
                 state = relay.ask(decision.on, sample_us=decision.sample_us, frost=decision.frost, why=decision.why,
                                   sample_max_age_s=decision.sample_max_age_s, heats=decision.heats)
                 disturbed = control.window.open or bool(control.alerts)
-                learned = learner.see(now_us, wall_us, room_c, bool(state.on), disturbed)
-                if learned is not None:
-                    io.kept["room"] = learned
-                self._keep(io, programme, control)
+                note = learner.see(now_us, wall_us, room_c, bool(state.on), disturbed, io.kept)
+                control.keep(io.kept, now_us)
+                programme.keep(io.kept)
                 self._alarm(io, state, programme.forgotten(aim, wall_us))
-                for note in programme.notes:
-                    io.log.warning("%s", note)
+                for text in [*programme.notes, *([note] if note else [])]:
+                    io.log.warning("%s", text)
                 programme.notes.clear()
                 yield from self._tell(now_us, wall_us, aim, decision, state)
         finally:
@@ -185,16 +182,11 @@ class RelayHeater(Plugin, name="relay_heater"):
     def command(self, io: Io, property_name: str, value: Value) -> Value:
         programme = self._programme_of(io)
         now = programme.command(property_name, value, io.clock.boottime_us(), io.clock.wall_us())
-        io.kept["programme"] = programme.to_kept()
+        programme.keep(io.kept)
         self._told_us.pop(property_name, None)
         return now
 
     # --- what is kept and told ------------------------------------------------------------------------------
-
-    def _keep(self, io: Io, programme: Programme, control: Control) -> None:
-        for name, kept in (("programme", programme.to_kept()), ("control", control.to_kept())):
-            if io.kept.get(name) != kept:
-                io.kept[name] = kept
 
     def _alarm(self, io: Io, state: RelayState, forgotten: str | None) -> None:
         assert self._control is not None

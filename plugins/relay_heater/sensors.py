@@ -46,7 +46,7 @@ GOOD_WORDS = (None, "good")
 class Sensor:
     """``feed`` with every reading, ``look`` with every tick."""
 
-    def __init__(self, name: str, config: SensorConfig, now_us: int, kept: Any = None) -> None:
+    def __init__(self, name: str, config: SensorConfig, now_us: int) -> None:
         self.name = name
         self.config = config
         self.max_age_us = round(config.good_for_s * US)
@@ -72,7 +72,7 @@ class Sensor:
         self._same_n = 0
         self._twins: dict[str, float] = {}
         """What the others said when this run of one value began."""
-        self._learned = _Runs(kept)
+        self._learned = _Runs()
 
     # --- samples --------------------------------------------------------------------------------------------
 
@@ -200,6 +200,10 @@ class Sensor:
             return "no sample since the start"
         return f"no sample for {(now_us - self.good_us) / US:.0f} s"
 
+    def alarm_us(self) -> int:
+        """When it will be called absent if nothing comes."""
+        return self._known_us + ALARM_US
+
     def alarms(self, now_us: int) -> dict[str, str]:
         """Code -> what to say."""
         found = {}
@@ -236,16 +240,21 @@ class Sensor:
         var = sum((t - mean_t) ** 2 for t, _ in points)
         return sum((t - mean_t) * (c - mean_c) for t, c in points) / var * 3600 * US
 
-    def to_kept(self) -> dict[str, Any]:
+    def restore(self, kept: Any) -> None:
+        self._learned.restore(kept)
+
+    def to_kept(self) -> dict[str, Any] | None:
         return self._learned.to_kept()
 
 
 class _Runs:
     """The longest run of one value, day by day of listening."""
 
-    def __init__(self, kept: Any) -> None:
+    def __init__(self) -> None:
         self._days: list[int] = []
         self._today = self._heard = 0
+
+    def restore(self, kept: Any) -> None:
         match kept:
             case {"days": list(days), "today": int(today), "heard": int(heard)}:
                 if all(isinstance(day, int) and 0 <= day < LEARN_US for day in days):
@@ -263,7 +272,9 @@ class _Runs:
             return STILL_US
         return max(FROZEN_US, 3 * max(self._today, *self._days))
 
-    def to_kept(self) -> dict[str, Any]:
-        """Changes seldom: in whole minutes."""
+    def to_kept(self) -> dict[str, Any] | None:
+        """Changes seldom: in whole minutes. None: nothing yet."""
+        if not self._days and self._heard < 3600 * US:
+            return None
         return {"days": self._days, "today": self._today // MINUTE_US * MINUTE_US,
                 "heard": self._heard // (60 * MINUTE_US) * 60 * MINUTE_US}

@@ -46,7 +46,7 @@ def w1_slave(celsius: float) -> str:
     scratchpad = (sixteenths & 0xFFFF).to_bytes(2, "little") + bytes.fromhex("4b467fff0c10")
     crc = crc8(scratchpad)
     words = " ".join(f"{byte:02x}" for byte in (*scratchpad, crc))
-    return f"{words} : crc={crc:02x} YES\n{words} t={sixteenths * 1000 // 16}\n"
+    return f"{words} : crc={crc:02x} YES\n{words} t={int(sixteenths * 1000 / 16)}\n"
 
 
 class SimulatedRoom(threading.Thread):

@@ -140,7 +140,7 @@ class Truth:
 class Response:
     """Does the room get warmer while it heats?"""
 
-    def __init__(self, config: RelayHeaterConfig, now_us: int, kept: Any = None) -> None:
+    def __init__(self, config: RelayHeaterConfig) -> None:
         self.config = config
         self.failed = ""
         self.level = 0
@@ -151,6 +151,8 @@ class Response:
         self._failed_us: int | None = None
         self._failed_by = ""
         self._on_slope_c_h = 0.0
+
+    def restore(self, kept: Any, now_us: int) -> None:
         match kept:
             case {"level": int(level), "until_us": int(until_us)} if 0 < level <= len(PAUSES_US):
                 self.level = level

@@ -31,6 +31,18 @@ def caught_by_number(number: int) -> bool:
     return caught(MUTANTS[number])
 
 
+def table(verdicts: list[Verdict]) -> list[str]:
+    """Print it; the violations."""
+    worst, occasions, violations, sensor_days = summary(verdicts)
+    print(f"{'limit':62} | {'allowed':>10} | {'worst seen':>10} | occasions in {len(verdicts)} scenarios")
+    for name, (what, limit, unit) in LIMITS.items():
+        seen = f"{worst[name]:.1f}" if occasions[name] else "-"
+        print(f"{what:62} | {limit:>7g} {unit:2} | {seen:>7} {unit:2} | {occasions[name]}")
+    false = sum(one.worst.get("false_frozen", 0) > 0 for one in verdicts)
+    print(f"days with a false alarm of a frozen sensor: {false} in {sensor_days / 365:.1f} sensor-years")
+    return violations
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.safety", description=__doc__)
     parser.add_argument("--scenarios", type=int, default=10_000, help="random days of 24 h")
@@ -41,16 +53,10 @@ def main() -> int:
     began = time.monotonic()
     with ProcessPoolExecutor(args.jobs) as pool:
         verdicts = list(pool.map(judged, range(args.seed, args.seed + args.scenarios), chunksize=10))
-        worst, occasions, violations, sensor_days = summary(verdicts)
         days_s = time.monotonic() - began
+        violations = table(verdicts)
         walks = list(pool.map(walked, range(args.seed, args.seed + -(-args.steps // WALK))))
         mutants = list(pool.map(caught_by_number, range(len(MUTANTS))))
-    print(f"{'limit':62} | {'allowed':>10} | {'worst seen':>10} | occasions in {args.scenarios} scenarios")
-    for name, (what, limit, unit) in LIMITS.items():
-        seen = f"{worst[name]:.1f}" if occasions[name] else "-"
-        print(f"{what:62} | {limit:>7g} {unit:2} | {seen:>7} {unit:2} | {occasions[name]}")
-    false = sum(one.worst.get("false_frozen", 0) > 0 for one in verdicts)
-    print(f"days with a false alarm of a frozen sensor: {false} in {sensor_days / 365:.1f} sensor-years")
     broken = [text for _, text in walks if text]
     print(f"random machine: {sum(steps for steps, _ in walks)} steps, {len(broken)} walks with a violation")
     missed = [mutant.name for mutant, seen in zip(MUTANTS, mutants, strict=True) if not seen]

@@ -35,7 +35,7 @@ LIMITS: dict[str, tuple[str, float, str]] = {
     "too_hot": ("ON in a room above its limit, relay not welded", 0, "°C"),
     "frozen_room": ("warmth missing to 5 °C, second sensor, -10 °C outdoors", 0, "°C"),
     "no_rise": ("ON while the thermometer shows no rise", 1860, "s"),
-    "absent_alarm": ("alarm of a sensor that is absent", 900 + 60, "s"),
+    "absent_alarm": ("alarm of a sensor that is absent, after its max age", 905, "s"),
     "frozen_alarm": ("alarm of a frozen sensor", 1800, "s"),
     "false_frozen": ("false alarms of a frozen sensor", 0, ""),
     "stuck_fast": ("alarm of a welded contact by probe or power", 300, "s"),
