@@ -36,7 +36,7 @@ LIMITS: dict[str, tuple[str, float, str]] = {
     "frozen_room": ("warmth missing to 5 °C, second sensor, -10 °C outdoors", 0, "°C"),
     "no_rise": ("ON while the thermometer shows no rise", 1860, "s"),
     "absent_alarm": ("alarm of a sensor that is absent, after its max age", 905, "s"),
-    "frozen_alarm": ("alarm of a frozen sensor", 1800, "s"),
+    "frozen_alarm": ("alarm of a frozen sensor (one that never stood still for 9 min)", 1800, "s"),
     "false_frozen": ("false alarms of a frozen sensor", 0, ""),
     "stuck_fast": ("alarm of a welded contact by probe or power", 300, "s"),
     "stuck_slow": ("alarm of a welded contact by temperature", 1200, "s"),
@@ -275,15 +275,14 @@ class Checker:
 
     def _stood_still_before(self, begin: int) -> bool:
         """A sensor that stood still before and lived is given three times as long as that, and rightly so."""
-        value, since, longest = None, 0, 0
+        value, since, longest = None, 0, self.log.stood_us
         for one in self.log.samples:
             if one.t_us >= begin:
                 break
-            if one.sensor == "main" and one.kind in ("true", "frozen"):
-                if one.value != value:
-                    value, since = one.value, one.t_us
-                longest = max(longest, one.t_us - since)
-        return longest + 2 * self.ages["main"] > 8 * MINUTE_US if self.ages["main"] < 300 * US else longest > 0
+            if one.sensor == "main" and one.kind in ("true", "frozen") and one.value != value:
+                longest = max(longest, one.t_us - since if since else 0)
+                value, since = one.value, one.t_us
+        return 3 * max(longest, begin - since) + self.ages["main"] > 30 * MINUTE_US
 
     def _stuck(self) -> None:
         log = self.log

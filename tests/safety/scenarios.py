@@ -64,6 +64,8 @@ class Log(Struct, kw_only=True):
     begin_us: int
     end_us: int
     probe: bool
+    stood_us: int
+    """How long the main thermometer stood still at most in the week before."""
     edges: list[tuple[int, bool]] = []
     samples: list[Sample] = []
     rests: list[tuple[int, int]] = []
@@ -118,10 +120,12 @@ class Day:
             self.meters[name] = Thermometer(rng, self.room, sensor.interval_s,
                                             0.0 if name == "main" else rng.uniform(-1.0, 1.0), rng.choice((0, 60, 180)))
         drawn = draw(rng, self.cold) if faults is None else faults
+        self._kept: Any = {"sensors": {name: meter.week() for name, meter in self.meters.items()}}
         self.faults = [Fault(one.kind, one.begin_us + START_US, one.end_us + START_US) for one in drawn]
         probe = rng.random() < 0.3
         self.log = Log(seed=seed, cold=self.cold, config=self.config, faults=self.faults, rate_c_h=self.room.rate_c_h,
-                       begin_us=START_US, end_us=START_US + DAY_US, probe=probe)
+                       begin_us=START_US, end_us=START_US + DAY_US, probe=probe,
+                       stood_us=self._kept["sensors"]["main"]["days"][0])
         self.pin = Pin(self, probe)
         self.active: dict[str, Fault] = {}
         self.welded = False
@@ -131,7 +135,6 @@ class Day:
         self._wanted = self._wishes(rng)
         self._aim: Aim | Wanted = self._wanted[0][1]
         self._aim_us = -1
-        self._kept: Any = {"sensors": {name: meter.week() for name, meter in self.meters.items()}}
         self.control: Control | None = None
         self.control_runs = False
         self.keeper: Keeper | None = None

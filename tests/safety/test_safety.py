@@ -45,8 +45,8 @@ def test_either_of_control_and_guard_alone_is_enough(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [2])
 def test_skipping_from_event_to_event_changes_nothing_that_matters(seed: int) -> None:
-    """The same day with a tick every five seconds: edges at other seconds, as the noise falls, and no limit broken; as much
-    heat and as many starts within what noise makes of them."""
+    """The same day with a tick every five seconds: edges at other seconds, as the noise falls, and no limit broken; as
+    much heat and as many starts within what noise makes of them."""
     faults = [Fault("absent", 3 * HOUR_US, 4 * HOUR_US), Fault("control_kill", 5 * HOUR_US, 5 * HOUR_US + 60_000_000)]
     skipped, ticked = (Checker(Day(seed, faults=faults, step_s=step_s).run()) for step_s in (None, 5.0))
     assert skipped.judge().violations == [] and ticked.judge().violations == []
