@@ -23,6 +23,7 @@ HOUR_US = 3600 * US
 MAX_ON_US = 4 * HOUR_US - 60 * US
 """A minute before the guard would do it."""
 PROOF_US = 8 * HOUR_US
+OFF_US = MINUTE_US
 FROST_LOST_US = 30 * MINUTE_US
 FROST_START_US = 60 * MINUTE_US
 
@@ -91,6 +92,8 @@ class Control:
         self._frost_us: int | None = None
         """Begin of the last frost duty."""
         self._guard_us = now_us
+        self._level = ""
+        self._level_us = now_us
         self._pristine = True
         """Nothing was restored, and nothing has happened that is worth keeping."""
         self.restore(kept, now_us)
@@ -183,7 +186,10 @@ class Control:
             why += f": by {main.name}, {self._lost_text(aim.sensor, now_us)}"
         elif aim.why:
             why += f": {aim.why}"
-        return _Wish(wanted, why, safety=not wanted and aim.level == "off")
+        if aim.level != self._level:
+            self._level, self._level_us = aim.level, now_us
+        switched_off = aim.level == "off" and now_us - self._level_us <= OFF_US  # a person's OFF is one at once
+        return _Wish(wanted, why, safety=not wanted and switched_off)
 
     def _guard_silent(self, now_us: int) -> bool:
         return now_us - self._guard_us > ANSWER_US or self._guard_us == self._started_us != now_us
