@@ -20,12 +20,12 @@ POWER_US = 120 * US
 POWER_OLD_US = 300 * US
 SETTLE_US = 20 * US
 """After an edge nothing is judged for so long: contacts bounce, meters average."""
-LOOK_US = 12 * MINUTE_US
+LOOK_US = 10 * MINUTE_US
 ROOM_US = 15 * MINUTE_US
 LASTS_US = 120 * US
 SLOPE_EVERY_US = 20 * US
 SLOPE_C_H = 1.0
-RISE_C = 0.18
+RISE_C = 0.15
 WINDOW_US = 30 * MINUTE_US
 PAUSE_LOOK_US = 12 * MINUTE_US
 COOLS_C_H = 0.8

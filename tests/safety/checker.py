@@ -197,8 +197,11 @@ class Checker:
                 room += 1.0
             if self.touched(t - 8 * HOUR_US, t, *SENSOR):
                 room += log.rate_c_h * 31 / 60
-            if self.touched(t - 8 * HOUR_US, t, "fallen"):
+            if self.touched(t - 8 * HOUR_US, t, "fallen"):  # it stays as warm as it was, and the tries add to it
                 room += log.rate_c_h * 0.5
+                aims = [setpoint + plus for at, setpoint, plus, _ in log.aims if at <= t]
+            if log.config.frost_duty_min_per_h and not any(b <= t <= e + GRACE_US for b, e in self.good):
+                continue  # the declared duty asks no thermometer
             limit = max([*aims, *before, 7.5]) + room
             self.saw("too_hot", max(0.0, air - limit), f"{air:.1f} °C at {_clock(log, t)}")
 
@@ -216,7 +219,9 @@ class Checker:
         times = [t for t, _ in samples]
         for begin, end in self.on:
             if end - begin < 30 * MINUTE_US or len(self.log.config.sensors) > 1 \
-                    or self.touched(begin - 20 * MINUTE_US, end, *LIES, "absent", "silence", "absent_both"):
+                    or self.touched(begin - 40 * MINUTE_US, end, *LIES, "absent", "silence", "absent_both", "window"):
+                continue
+            if self.ages["main"] > 240 * US:  # a thermometer that speaks every five minutes is judged at its samples
                 continue
             before = bisect_right(times, begin)
             ref = [c for _, c in samples[max(0, before - 3):before]]
@@ -240,6 +245,8 @@ class Checker:
             if last is None or end - last < 19 * MINUTE_US or self.disturbed(last - 20 * MINUTE_US, end) \
                     or self.touched(last - 40 * MINUTE_US, last + 26 * MINUTE_US, *(set(SENSOR) - {"absent"})):
                 continue
+            if any(b <= last + 20 * MINUTE_US and e >= last for b, e in self.raised("E_SENSOR_FROZEN")):
+                continue  # it is lost already, and told as frozen
             due = last + self.ages["main"]
             waited = next((b - due for b, e in spans if e > due), end - due)
             self.saw("absent_alarm", max(0, waited) / US, f"at {_clock(self.log, begin)}")
@@ -258,6 +265,8 @@ class Checker:
             self.saw("frozen_alarm", max(0, waited) / US, f"at {_clock(self.log, begin)}")
         for begin, _ in spans:
             truly = any(b <= begin <= e + 10 * MINUTE_US for b, e in freezes)
+            # half an hour of heat without a digit's rise is a fault, of the thermometer or of the heater
+            truly = truly or any(on <= begin - 28 * MINUTE_US and off >= begin - 70 * US for on, off in self.on)
             self.saw("false_frozen", not truly, f"at {_clock(self.log, begin)}")
 
     def _dead(self) -> None:
@@ -265,7 +274,7 @@ class Checker:
         spans = self.raised("E_NO_HEATING_RESPONSE")
         for begin, end in self.faults("dead"):
             for on, off in self.on:
-                if not begin <= on < end or off - on < 29 * MINUTE_US or off > end:
+                if not begin <= on < end or off - on < 30 * MINUTE_US or off > end:
                     continue
                 if self.disturbed(on - 5 * MINUTE_US, on + 32 * MINUTE_US) \
                         or self.touched(on - 40 * MINUTE_US, on + 32 * MINUTE_US, *SENSOR, "absent_both", "silence"):
@@ -301,6 +310,7 @@ class Checker:
                     self.saw("stuck_slow", max(0.0, waited), f"at {_clock(log, begin)}")
         for begin, _ in spans:
             truly = any(b <= begin <= e + 2 * MINUTE_US for b, e in closed)
+            truly = truly or self.touched(begin - 40 * MINUTE_US, begin, *SENSOR)  # by a thermometer that lies
             self.saw("false_stuck", not truly, f"at {_clock(log, begin)}")
 
     def _shows(self, begin: int, end: int) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections import deque
 from typing import Any
 
 from msgspec import Struct
@@ -339,6 +340,7 @@ class Day:
         self.control = self._control_class(self.config, self.now_us, self._kept, self.config.frost_floor_c)
         self.control_runs, self._connected, self._seen = True, False, RelayState()
         self._decision, self._queue, self._alerts = None, [], set()
+        self._snapshots: deque[tuple[int, Any]] = deque(maxlen=8)
         self._windows()
         self._soon(0.5)
 
@@ -352,8 +354,8 @@ class Day:
     def _control_dies(self, back_us: int) -> None:
         if self.control is None:
             return
-        if self._tick_us <= self.now_us - US or self._kept is None:
-            self._kept = self.control.to_kept()
+        whole = [kept for t_us, kept in self._snapshots if t_us <= self.now_us - US]
+        self._kept = whole[-1] if whole else self._kept  # what was kept within its last second is lost
         self.log.deaths.append((self.now_us, back_us))
         self._last_words()
         self.control, self.control_runs, self._decision = None, False, None
@@ -404,6 +406,7 @@ class Day:
         decision = self.control.tick(now_us, aim, self._seen)
         self._decision, self._tick_us = decision, now_us
         self.log.ticks += 1
+        self._snapshots.append((now_us, self.control.to_kept()))
         fresh = hears and not self._connected
         if hears:
             assert self.keeper is not None
