@@ -91,6 +91,8 @@ class Books:
         if self._noted_us is None:
             self._noted_us = now_us
             self.starts.append(now_us)
+        elif now_us - self._noted_us > 2 * ANSWER_US:  # it stood still meanwhile: the stamp would be too old
+            self.starts[-1] = self._noted_us = now_us
         if now_us - self._noted_us < WRITE_US:
             return "written down first"
         return ""
