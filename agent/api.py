@@ -307,6 +307,13 @@ class Io(Protocol):
         """Small JSON-able state that survives a restart and a power cut: committed with the next batch."""
         ...
 
+    def committed(self, timeout_s: float) -> bool:
+        """Wait until all that was yielded, and ``kept`` as it is now, is on this device's disk: what a device holds may
+        be deleted after it, and what must not happen twice may be done. False: not within the time, or stopping.
+
+        Commands are carried out meanwhile. A reading counts from the moment its ``yield`` has returned."""
+        ...
+
     @property
     def stopping(self) -> bool:
         """True once the plugin is to end; ``run`` must return within a second."""
@@ -604,10 +611,11 @@ _SPELT = {"%": "pct", "°": "", "/": " ", "³": "3", "²": "2", "µ": "u"}
 """How a unit's signs are written in a property's name: ``temperature_c``, ``flow_l_h``, ``volume_m3``."""
 
 
-LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins"}
+LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins", "SimRelay": "agent.simrelay"}
 """What few plugins need, from where it is: ``from agent.api import SimPins`` imports it for them alone.
 
-``SimPins``: input pins of a simulated source. ``Outages``: the running outage and its length, over restarts."""
+``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins. ``Outages``: the
+running outage and its length, over restarts."""
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,8 @@ data_dir = "/var/lib/hutkeeper/hub"
 host = "0.0.0.0"
 [retention]
 raw_days = 90
+[calls]                         # /set_profile, /announce, /send_SMS where a house has several
+heater = "bc-power/heater"      # <device>/<node>
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7
@@ -25,8 +27,8 @@ from msgspec import Meta, Struct
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
 
-__all__ = ["Broker", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings", "SettingsError",
-           "Store", "Web", "default_path", "load"]
+__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
+           "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -150,6 +152,18 @@ class Mirror(Struct, frozen=True, kw_only=True):
     """Homie 4 under ``homie/<device>/...``, as openHAB reads it."""
 
 
+Node = Annotated[str, Meta(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")]
+
+
+class Calls(Struct, frozen=True, kw_only=True):
+    """``[calls]``: which node ``/set_profile``, ``/announce``, ``/send_SMS`` ... mean where there are several."""
+
+    heater: Node | None = None
+    """``<device>/<node>``, as on the device page."""
+    announcer: Node | None = None
+    modem: Node | None = None
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """``[store]``: how samples are written."""
 
@@ -172,6 +186,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     store: Store = Store()
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
+    calls: Calls = Calls()
     path: Path = DEFAULT_PATH
 
     @property
@@ -209,6 +224,7 @@ class _File(Struct, frozen=True, kw_only=True):
     store: Store = Store()
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
+    calls: Calls = Calls()
 
 
 def default_path() -> Path:
@@ -236,5 +252,6 @@ def load(path: Path) -> Settings:
         store=file.store,
         energy=file.energy,
         mirror=file.mirror,
+        calls=file.calls,
         path=path,
     )

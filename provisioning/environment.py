@@ -24,7 +24,8 @@ MIN_PYTHON = (3, 11)
 EXTRAS = {"demo": "all", "test": "all,broker,test"}
 #: Debian package -> the program that shows that it is there.
 DEBS = {
-    "demo": {"mosquitto": "mosquitto", "ffmpeg": "ffmpeg", "dbus-daemon": "dbus-daemon"},
+    "demo": {"mosquitto": "mosquitto", "ffmpeg": "ffmpeg", "dbus-daemon": "dbus-daemon", "espeak-ng": "espeak-ng",
+             "alsa-utils": "aplay"},
     "test": {
         "mosquitto": "mosquitto",
         "mosquitto-clients": "mosquitto_pub",
@@ -33,11 +34,14 @@ DEBS = {
         "fuse3": "fusermount3",
         "ffmpeg": "ffmpeg",
         "dbus-daemon": "dbus-daemon",
+        "espeak-ng": "espeak-ng",
+        "alsa-utils": "aplay",
+        "sox": "sox",
         "npm": "npm",
     },
 }
 #: What the goal can do without; everything else missing ends the run.
-OPTIONAL = {"demo": {"mosquitto", "ffmpeg", "dbus-daemon"}, "test": {"npm"}}
+OPTIONAL = {"demo": {"mosquitto", "ffmpeg", "dbus-daemon", "espeak-ng", "alsa-utils"}, "test": {"npm"}}
 
 
 class Missing(Exception):

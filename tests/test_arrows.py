@@ -27,6 +27,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "serial": ("agent/runner/serial_port.py",),
     "bleak": ("plugins/ble/",),
     "dbus_fast": ("plugins/ble/",),
+    "icalendar": ("plugins/schedule/",),
+    "recurring_ical_events": ("plugins/schedule/",),
     "gpiod": ("agent/runner/gpio_lines.py",),
     "flask": ("hub/web/", "hub/pairing/"),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),

@@ -67,6 +67,8 @@ class GuardedRelay:
 
     @property
     def state(self) -> RelayState:
+        if self._socket is None:  # so a plugin hears where its relay is before it asks for anything
+            self._connect()
         self._hear()
         return self._state
 

@@ -60,7 +60,8 @@ def _fail(text: str) -> int:
 def config_for(kind: type[Plugin], assignments: Sequence[str]) -> tuple[Any, float | None]:
     """The plugin's Config from ``key=value`` words, and ``interval_s`` if it was among them. Raises ConfigError.
 
-    A value is read as TOML, and as plain text where it is none. A ``port`` that is required is filled: the capture."""
+    A value is read as TOML, and as plain text where it is none. A ``port`` or a ``relay`` that is
+    required is filled: it is the capture's."""
     raw: dict[str, Any] = {}
     for word in assignments:
         key, equals, text = word.partition("=")
@@ -70,6 +71,8 @@ def config_for(kind: type[Plugin], assignments: Sequence[str]) -> tuple[Any, flo
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind.Config)}
     if "port" in fields and fields["port"].required:
         raw.setdefault("port", "/dev/capture")
+    if kind.actuator and "relay" in fields and fields["relay"].required:
+        raw.setdefault("relay", {"driver": "plain", "line": "capture"})  # it moves nothing in a replay
     interval_s = raw.get("interval_s") if "interval_s" in fields else raw.pop("interval_s", None)
     if interval_s is not None and (isinstance(interval_s, bool) or not isinstance(interval_s, int | float)
                                    or not interval_s > 0):

@@ -37,6 +37,7 @@ class Replay:
         self._io = ReplayIo(self.instance, self.clock, self.source, self._log, root,
                             kind.duty(config) if kind.actuator else None)
         self._plugin = kind(config)
+        self._io.command = lambda name, value: self._plugin.command(self._io, name, value)
         self._config = config
         self.interval_s = float(interval_s or getattr(config, "interval_s", None) or kind.interval_s)
         self._intake = Intake(self.instance, kind.title or kind.name, self._plugin.declare(), self._log.error,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from agent.api import ConfigError, Duty, Heard, Log, Message, RetryLater, mqtt_message
+from agent.api import CommandRefused, ConfigError, Duty, Heard, Log, Message, RetryLater, mqtt_message
 from agent.guard.inline import InlineRelay
 from agent.replay.capture import Entry, Snapshot
 
@@ -27,10 +29,11 @@ class Ended(RetryLater):
 
 
 class VirtualClock:
-    """:class:`agent.api.Clock` that starts at 0 and moves when somebody waits. Wall time is unknown."""
+    """:class:`agent.api.Clock` that starts at 0 and moves when somebody waits. Wall time is unknown until it is set."""
 
     def __init__(self) -> None:
         self.now_us = 0
+        self.wall_offset_us: int | None = None
         self.over: Callable[[], bool] = lambda: False
 
     def boottime_us(self) -> int:
@@ -40,7 +43,14 @@ class VirtualClock:
         return self.now_us / US
 
     def wall_us(self) -> int | None:
-        return None
+        return None if self.wall_offset_us is None else self.now_us + self.wall_offset_us
+
+    def set_wall(self, text: str) -> None:
+        """It is this time (RFC 3339) now. Raises ValueError."""
+        told = datetime.fromisoformat(text.strip())
+        if told.tzinfo is None:
+            raise ValueError("no zone")
+        self.wall_offset_us = round(told.timestamp() * US) - self.now_us
 
     def sleep(self, seconds: float) -> bool:
         if self.over():
@@ -317,20 +327,68 @@ class ReplayMessages:
         return
 
 
+class Sorter:
+    """One capture, two readers: who meets a message of the other one keeps it for it. ``lines``: the input pins."""
+
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
+        self.edges: deque[Message] = deque()
+        self.readings: deque[Message] | None = None
+        """None: nobody has subscribed, so every message is a pin's."""
+
+
+class ReplayEdges(ReplayMessages):
+    """The input pins of a plugin that may also listen to readings."""
+
+    def __init__(self, source: Source, clock: VirtualClock, sorter: Sorter) -> None:
+        super().__init__(source, clock, topics=True)
+        self._sorter = sorter
+
+    def read(self, timeout_s: float) -> Message | None:
+        if self._sorter.edges:
+            return self._sorter.edges.popleft()
+        message = super().read(timeout_s)
+        if message is None or self._sorter.readings is None or message.topic in self._sorter.lines:
+            return message
+        self._sorter.readings.append(message)
+        return None
+
+
 class ReplayReadings:
     """:class:`agent.api.Subscription` over a source: each message is a line ``now/<node>/<property> <JSON value>`` or
-    ``live/<device>/<node>/<property> <JSON value>``; a value that is not good is ``{"v": 85.0, "q": "bad"}``."""
+    ``live/<device>/<node>/<property> <JSON value>``; a value that is not good is ``{"v": 85.0, "q": "bad"}``.
 
-    def __init__(self, messages: ReplayMessages, topics: tuple[str, ...], log: Log) -> None:
+    Between them ``set/<property> <JSON value>`` is a command to the plugin, and ``clock <RFC 3339>`` says what time it
+    is."""
+
+    def __init__(self, messages: ReplayMessages, topics: tuple[str, ...], log: Log, clock: VirtualClock,
+                 command: Callable[[str, Any], object], sorter: Sorter) -> None:
         self._messages = messages
+        self._sorter = sorter
+        self._waiting: deque[Message] = deque()
+        sorter.readings = self._waiting
         self._topics = topics
         self._log = log
+        self._clock = clock
+        self._command = command
 
     def get(self, timeout_s: float) -> Heard | None:
-        message = self._messages.read(timeout_s)
+        message = self._waiting.popleft() if self._waiting else self._messages.read(timeout_s)
         if message is None:
             return None
+        if message.topic in self._sorter.lines:
+            self._sorter.edges.append(message)
+            return None
         lane, *place = message.topic.split("/")
+        if message.topic == "clock":
+            try:
+                self._clock.set_wall(message.data.decode("ascii"))
+            except ValueError:
+                self._log.error("clock %r: expected a time as 2026-11-26T22:30:00Z", message.data[:40])
+            return None
+        if lane == "set" and len(place) == 1:
+            self._set(place[0], message.data)
+            return None
         if (lane, len(place)) not in (("now", 2), ("live", 3)):
             self._log.error("%r is no reading: expected now/<node>/<property> <value>", message.topic[:80])
             return None
@@ -346,6 +404,14 @@ class ReplayReadings:
             value, quality = value["v"], value.get("q")
         device = place[0] if lane == "live" else None
         return Heard(device, place[-2], place[-1], value, message.t_us or 0, quality)
+
+    def _set(self, name: str, data: bytes) -> None:
+        try:
+            self._command(name, msgspec.json.decode(data))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._log.error("set/%s: no JSON value: %s", name[:80], error)
+        except CommandRefused as error:
+            self._log.warning(f"set/{name} refused: {error}")
 
     def close(self) -> None:
         return
@@ -363,10 +429,16 @@ class ReplayIo:
         self._source = source
         self._root = root
         self._duty = duty
+        self._sorter = Sorter()
+        self.command: Callable[[str, Any], object] = lambda name, value: None
+        """What a ``set`` line of the capture is given to."""
 
     @property
     def root(self) -> Path:
         return self._root()
+
+    def committed(self, timeout_s: float) -> bool:
+        return True  # a replay has no disk to wait for
 
     @property
     def stopping(self) -> bool:
@@ -381,10 +453,12 @@ class ReplayIo:
         return ReplayMessages(self._source, self.clock)
 
     def edges(self, *lines: str, pull: str = "none", active_low: bool = False) -> ReplayMessages:
-        return ReplayMessages(self._source, self.clock, topics=True)
+        self._sorter.lines.update(lines)
+        return ReplayEdges(self._source, self.clock, self._sorter)
 
     def subscribe(self, *topics: str) -> ReplayReadings:
-        return ReplayReadings(ReplayMessages(self._source, self.clock, topics=True), topics, self.log)
+        return ReplayReadings(ReplayMessages(self._source, self.clock, topics=True), topics, self.log, self.clock,
+                              lambda name, value: self.command(name, value), self._sorter)
 
     def relay(self) -> InlineRelay:
         if self._duty is None:

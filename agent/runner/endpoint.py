@@ -72,6 +72,10 @@ class Endpoint:
         """After a send that found no room or nobody."""
         self._held: deque[Yield] = deque(maxlen=HELD)
         """Yields before the kept state is known: counters must first know where they stood."""
+        self._taken = 0
+        """Yields of the worker that were taken in."""
+        self._marks: deque[tuple[int, int]] = deque()
+        """Batch number, and how many yields were taken in when it was cut."""
         self._state = State("ok", "")
         self._alerts: dict[str, str] = {}
         self._filters: tuple[str, ...] = ()
@@ -127,7 +131,8 @@ class Endpoint:
             self._hello()
         due = self._outbox.cut_due_s()
         if due is not None and now >= due:
-            self._outbox.cut(self._kept.packed(), now)
+            self._cut(now)
+        self._settle()
         if self._welcomed:
             self._send(now)
         if now >= self._tick_at_s:
@@ -142,7 +147,7 @@ class Endpoint:
         self._drain(now)
         if self._intake.grown:
             self._hello()
-        self._outbox.cut(self._kept.packed(), now)
+        self._cut(now)
         self._send(now)
 
     @property
@@ -238,14 +243,14 @@ class Endpoint:
             elif message.run != self.run:
                 continue  # meant for our predecessor
             elif isinstance(message, bus.Ack):
-                self._outbox.acknowledged(message.n, time.monotonic())
+                self._acknowledged(message.n, time.monotonic())
             else:
                 self._welcome(message)
 
     def _welcome(self, message: bus.Welcome) -> None:
         now = time.monotonic()
         self._kept.restore(message.kept)
-        self._outbox.acknowledged(message.committed, now)
+        self._acknowledged(message.committed, now)
         if not self._welcomed:
             self._welcomed = True
             self._outbox.again()
@@ -330,12 +335,29 @@ class Endpoint:
             else:
                 self._carried_out(item, now)
 
+    def _cut(self, now: float) -> None:
+        self._outbox.cut(self._kept.packed(), now)
+        self._marks.append((self._outbox.last, self._taken))
+
+    def _acknowledged(self, n: int, now: float) -> None:
+        """Everything up to batch ``n`` is on disk: the worker may wait for that (``io.committed``)."""
+        self._outbox.acknowledged(n, now)
+        while self._marks and self._marks[0][0] <= n:
+            self.worker.safe = self._marks.popleft()[1]
+
+    def _settle(self) -> None:
+        if self._outbox.empty:  # what was yielded made no batch: a Node, a reading that was refused
+            self._marks.clear()
+            self.worker.safe = self._taken
+
     def _hold(self, item: Yield) -> None:
         if len(self._held) == HELD:
             self._outbox.dropped += 1
+            self._taken += 1
         self._held.append(item)
 
     def _yielded(self, item: Yield, now: float) -> None:
+        self._taken += 1
         if isinstance(item.what, Reading):
             try:
                 offset = self._clock_offset_us() if self._kept.needs_wall else None
@@ -353,9 +375,9 @@ class Endpoint:
         if item.kept is not None:
             self._kept.plugin_changed(item.kept)
         if self._outbox.full():
-            self._outbox.cut(self._kept.packed(), now)
+            self._cut(now)
         elif item.kept is not None and self._outbox.cut_due_s() is None:
-            self._outbox.cut(self._kept.packed(), now)  # kept without a reading must not wait for one
+            self._cut(now)  # kept without a reading must not wait for one
 
     def _take(self, accepted: list[Accepted], now: float) -> None:
         for sample, node, prop in accepted:

@@ -69,6 +69,9 @@ class RunnerIo:
         self._worker.kept_used = True
         return self._worker.kept
 
+    def committed(self, timeout_s: float) -> bool:
+        return self._worker.committed(timeout_s)
+
     @property
     def stopping(self) -> bool:
         return self._worker.stopping

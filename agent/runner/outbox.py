@@ -109,6 +109,11 @@ class Outbox:
                 # kept state must not be lost with the readings that it came with
                 self._held[0] = first._replace(batch=msgspec.structs.replace(first.batch, kept=old.batch.kept))
 
+    @property
+    def last(self) -> int:
+        """The number of the batch that was cut last."""
+        return self._n
+
     def acknowledged(self, n: int, now_s: float) -> None:
         """Everything up to ``n`` is committed."""
         progress = False

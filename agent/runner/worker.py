@@ -23,6 +23,7 @@ STEADY_S = 60.0
 """A ``run`` that lived this long starts its back-off anew."""
 QUEUE_LIMIT = 5000
 HEARTBEAT_S = 5.0
+COMMIT_LOOK_S = 0.02
 
 
 class State(NamedTuple):
@@ -89,6 +90,10 @@ class Worker(threading.Thread):
         self.waiting = False
         """In a wait of ours: not hung, however long it takes."""
         self.alive_at_s = time.monotonic()
+        self.safe = 0
+        """How many of our yields are on disk; set by the bus side."""
+        self._said = 0
+        """How many yields went out."""
         self.io: Any = None
         """The :class:`agent.api.Io`; set before start."""
         self._make = make
@@ -228,7 +233,7 @@ class Worker(threading.Thread):
 
     def emit(self, what: object) -> None:
         """One yield of the plugin."""
-        self._put(Yield(what, boottime_us(), self._kept_now()))
+        self._yield(what, self._kept_now())
         self.alive_at_s = time.monotonic()
         if self._failing is not None and isinstance(what, Reading):
             self._failing = None
@@ -252,7 +257,19 @@ class Worker(threading.Thread):
         """What ``io.kept`` became after the last yield of a poll."""
         packed = self._kept_now()
         if packed is not None:
-            self._put(Yield(None, boottime_us(), packed))
+            self._yield(None, packed)
+
+    def _yield(self, what: object, kept: bytes | None) -> None:
+        self._said += 1
+        self._put(Yield(what, boottime_us(), kept))
+
+    def committed(self, timeout_s: float) -> bool:
+        """:meth:`agent.api.Io.committed`."""
+        self.keep()
+        goal, until = self._said, time.monotonic() + timeout_s
+        while self.safe < goal and not self.stopping and time.monotonic() < until:
+            self.wait(COMMIT_LOOK_S)
+        return self.safe >= goal
 
     def alert(self, alert_id: str, text: str | None) -> None:
         self._put(Raised(alert_id, text))

@@ -53,6 +53,9 @@ class AtWork:
         self.answers: dict[str, Answer] = {}
         self.committed: dict[str, Any] = {}
         """``io.kept`` as it went out last: what a power cut leaves."""
+        self.commits = True
+        """Whether what is collected is on disk (``io.committed``)."""
+        self._yields = 0
         self.refused: list[str] = []
         """What the intake did not take as declared."""
         self._intake = Intake(instance, instance, kind(config).declare(), self._refuse, ledger=False)
@@ -76,12 +79,15 @@ class AtWork:
             self.items.append(item)
             if isinstance(item, Yield):
                 self._yielded(item)
+                self._yields += 1
             elif isinstance(item, Raised):
                 self.raised.append(item)
             elif isinstance(item, State):
                 self.states.append(item)
             elif isinstance(item, Answer):
                 self.answers[item.id] = item
+        if self.commits:
+            self.worker.safe = self._yields
         return self.readings
 
     def _yielded(self, item: Yield) -> None:

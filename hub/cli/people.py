@@ -147,7 +147,8 @@ def list_tokens(config: Path | None, as_json: bool) -> None:
 @json_option
 @click.option("--user", "owner", required=True, help="whose rights it has at most")
 @click.option("--days", type=click.IntRange(1, 366), default=90, show_default=True)
-@click.option("--scope", default="read", show_default=True)
+@click.option("--scope", type=click.Choice(["read", "command"]), default="read", show_default=True,
+              help="command: may also set what an operator may set")
 @click.argument("name")
 def make_token(config: Path | None, as_json: bool, owner: str, days: int, scope: str, name: str) -> None:
     """Make a token called NAME and print it: it is shown this once."""

@@ -7,11 +7,12 @@ part that knows MQTT.
 from __future__ import annotations
 
 from hub.live.client import Connection, LiveClient, NotConnected
-from hub.live.feed import FLEET, Feed, Subscriber
+from hub.live.feed import FLEET, HEATING, Feed, Subscriber
 from hub.live.tree import Description, LiveDevice, LiveTree, LogLine, NodeInfo, PropertyInfo
 
 __all__ = [
     "FLEET",
+    "HEATING",
     "Connection",
     "Description",
     "Feed",

@@ -61,15 +61,17 @@ class LiveClient:
 
     def __init__(self, connection: Connection, tree: LiveTree, feed: Feed, *, also: tuple[str, ...] = (),
                  on_other: Callable[[str, bytes, bool], None] = lambda topic, payload, retained: None,
-                 on_synced: Callable[[], None] = lambda: None) -> None:
+                 on_synced: Callable[[], None] = lambda: None, term: Callable[[], int | None] = lambda: None) -> None:
         """``also``: further topics, whose messages go to ``on_other`` (topic, payload, retained). ``on_synced``: all
-        that is retained has come, after each connect. Both are called on a thread of ours."""
+        that is retained has come, after each connect. Both are called on a thread of ours. ``term``: our own hub's,
+        from its store; never taken from the broker, where it may be another hub's (B13)."""
         self.connection = connection
         self.tree = tree
         self.feed = feed
         self._also = also
         self._on_other = on_other
         self._on_synced = on_synced
+        self.term = term
         self._mark_topic = f"{MARK}-{connection.client_id}"
         self.fault: str | None = None
         self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(QUEUE)
@@ -132,10 +134,8 @@ class LiveClient:
         """Ask a device and wait for its answer. Raises NotConnected."""
         if not topics.is_id(device):
             raise NotConnected(f"{device} is not a device that takes requests")
-        hub, _ = self.tree.hub_state
         ask = messages.Request(
-            secrets.token_hex(8), time.time_ns() // 1000, min(timeout_s, messages.MAX_TTL_S),
-            hub.term if hub else 0, args,
+            secrets.token_hex(8), time.time_ns() // 1000, min(timeout_s, messages.MAX_TTL_S), self.term() or 0, args,
         )
         answer: queue.Queue[messages.Response] = queue.Queue(1)
         with self._lock:

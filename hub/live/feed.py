@@ -13,6 +13,8 @@ from collections.abc import Hashable
 
 FLEET = ""
 """The scope of the fleet page; device ids are never empty."""
+HEATING = "+heating"
+"""The scope of the heating page; device ids have no ``+``."""
 
 MAX_JOURNAL = 50_000
 Key = tuple[Hashable, ...]

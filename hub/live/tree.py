@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from agent.wire import topics
 from agent.wire.messages import HubState, Reported
-from hub.live.feed import FLEET, Feed
+from hub.live.feed import FLEET, HEATING, Feed
 
 STATES = ("init", "ready", "disconnected", "sleeping", "lost")
 MAX_DEVICES = 5_000
@@ -246,6 +246,7 @@ class LiveTree:
         if not payload:
             del self._devices[device.key]
             self.feed.touch(FLEET, ("gone", device.key))
+            self.feed.touch(HEATING, ("gone", device.key))
             self.feed.touch(device.key, ("gone",))
             return
         state = payload[:20].decode("utf-8", "replace")
@@ -294,12 +295,15 @@ class LiveTree:
         self.feed.touch(device.key, ("v", node, prop))
         if prop in FLEET_PROPERTIES or (node == "sys" and prop in FLEET_SYS):
             self.feed.touch(FLEET, ("d", device.key))
+        if (node, "why") in device.values and (node, "schedule") in device.values:
+            self.feed.touch(HEATING, ("d", device.key))
 
     def _structure(self, device: _Device) -> None:
         """Something changed that is more than a value."""
         device.view = None
         self.feed.touch(device.key, ("device",))
         self.feed.touch(FLEET, ("d", device.key))
+        self.feed.touch(HEATING, ("d", device.key))
 
     @staticmethod
     def _view(device: _Device) -> LiveDevice:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from hub.store.errors import SchemaNewer, StoreError, named
 
-SCHEMA = 1
+SCHEMA = 2
 ROLES = ("viewer", "operator", "admin")
 KEEP_CODES = 5
 
@@ -36,6 +36,11 @@ CREATE TABLE audit (n INTEGER PRIMARY KEY, t_us INTEGER NOT NULL, who TEXT NOT N
     action TEXT NOT NULL, target TEXT NOT NULL, detail TEXT NOT NULL, result TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE removed_devices (device TEXT PRIMARY KEY, t_us INTEGER NOT NULL);
 """
+COMMANDS = """
+CREATE TABLE commands (key TEXT PRIMARY KEY, asked TEXT NOT NULL, t_us INTEGER NOT NULL, status INTEGER, answer TEXT);
+"""
+STEPS = (TABLES, COMMANDS)
+"""From version n to n + 1, for an older file as for a new one."""
 
 
 class User(Struct, frozen=True):
@@ -113,19 +118,19 @@ class WebDb:
             self._db.close()
 
     def _migrate(self) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             have = int(db.execute("PRAGMA user_version").fetchone()[0])
             if have > SCHEMA:
                 raise SchemaNewer(have=have, want=SCHEMA)
-            if have == 0:
-                for statement in TABLES.split(";"):
+            for version, step in enumerate(STEPS[have:], have + 1):
+                for statement in step.split(";"):
                     if statement.strip():
                         db.execute(statement)
-                db.execute("PRAGMA user_version = 1")
+                db.execute(f"PRAGMA user_version = {version}")
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing."""
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, for this package: all of it or nothing."""
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -156,14 +161,14 @@ class WebDb:
 
     def add_user(self, name: str, role: str, password: str, now_us: int) -> bool:
         """False when the name is taken."""
-        with self._writing() as db:
+        with self.writing() as db:
             done = db.execute("INSERT OR IGNORE INTO users VALUES (?, ?, ?, ?, ?)",
                               (name, role, password, now_us, now_us))
             return done.rowcount == 1
 
     def add_first_admin(self, name: str, password: str, code_hash: str, now_us: int) -> bool:
         """Spend the one-time code and make the first user, at once. False when the code is unknown, old or late."""
-        with self._writing() as db:
+        with self.writing() as db:
             if db.execute("SELECT 1 FROM users LIMIT 1").fetchone():
                 return False
             found = db.execute("SELECT 1 FROM first_codes WHERE hash = ? AND expires_us > ?", (code_hash, now_us))
@@ -176,7 +181,7 @@ class WebDb:
     def add_first_code(self, code_hash: str, now_us: int, expires_us: int) -> bool:
         """False when there is a user already. The newest few codes are good, so that printing it again at the
         console does not void the one that somebody is typing."""
-        with self._writing() as db:
+        with self.writing() as db:
             if db.execute("SELECT 1 FROM users LIMIT 1").fetchone():
                 return False
             db.execute("INSERT OR REPLACE INTO first_codes VALUES (?, ?, ?)", (code_hash, now_us, expires_us))
@@ -186,14 +191,14 @@ class WebDb:
 
     def set_password(self, name: str, password: str, now_us: int, keep_session: int | None = None) -> bool:
         """A new password ends the user's other sessions."""
-        with self._writing() as db:
+        with self.writing() as db:
             done = db.execute("UPDATE users SET password = ?, changed_us = ? WHERE name = ?", (password, now_us, name))
             db.execute("DELETE FROM sessions WHERE user = ? AND id IS NOT ?", (name, keep_session))
             return done.rowcount == 1
 
     def set_role(self, name: str, role: str, now_us: int) -> bool:
         """False when there is no such user, or when no admin would be left."""
-        with self._writing() as db:
+        with self.writing() as db:
             if role != "admin" and self._last_admin(db, name):
                 return False
             done = db.execute("UPDATE users SET role = ?, changed_us = ? WHERE name = ?", (role, now_us, name))
@@ -201,7 +206,7 @@ class WebDb:
 
     def remove_user(self, name: str) -> bool:
         """With sessions and tokens. False when there is no such user, or when no admin would be left."""
-        with self._writing() as db:
+        with self.writing() as db:
             if self._last_admin(db, name):
                 return False
             db.execute("DELETE FROM sessions WHERE user = ?", (name,))
@@ -216,7 +221,7 @@ class WebDb:
     # --- sessions ----------------------------------------------------------------------------------------
 
     def add_session(self, token_hash: str, user: str, now_us: int, address: str, agent: str) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("INSERT INTO sessions (hash, user, made_us, seen_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
                        (token_hash, user, now_us, now_us, address, agent))
 
@@ -226,7 +231,7 @@ class WebDb:
         return Session(**dict(found[0])) if found else None
 
     def seen_session(self, session_id: int, now_us: int) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("UPDATE sessions SET seen_us = ? WHERE id = ?", (now_us, session_id))
 
     def sessions(self) -> list[Session]:
@@ -235,17 +240,17 @@ class WebDb:
             "JOIN users u ON u.name = s.user ORDER BY s.seen_us DESC")]
 
     def end_session(self, session_id: int) -> bool:
-        with self._writing() as db:
+        with self.writing() as db:
             return db.execute("DELETE FROM sessions WHERE id = ?", (session_id,)).rowcount == 1
 
     def end_old_sessions(self, idle_before_us: int, made_before_us: int) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("DELETE FROM sessions WHERE seen_us < ? OR made_us < ?", (idle_before_us, made_before_us))
 
     # --- API tokens --------------------------------------------------------------------------------------
 
     def add_token(self, token_hash: str, name: str, scope: str, user: str, now_us: int, expires_us: int) -> int:
-        with self._writing() as db:
+        with self.writing() as db:
             done = db.execute("INSERT INTO tokens (hash, name, scope, user, made_us, expires_us) "
                               "VALUES (?, ?, ?, ?, ?, ?)", (token_hash, name, scope, user, now_us, expires_us))
             return int(done.lastrowid or 0)
@@ -256,7 +261,7 @@ class WebDb:
         return Token(**dict(found[0])) if found else None
 
     def used_token(self, token_id: int, now_us: int) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("UPDATE tokens SET used_us = ? WHERE id = ?", (now_us, token_id))
 
     def tokens(self) -> list[Token]:
@@ -264,14 +269,14 @@ class WebDb:
             "SELECT id, name, scope, user, made_us, expires_us, used_us FROM tokens ORDER BY id")]
 
     def end_token(self, token_id: int) -> bool:
-        with self._writing() as db:
+        with self.writing() as db:
             return db.execute("DELETE FROM tokens WHERE id = ?", (token_id,)).rowcount == 1
 
     # --- audit -------------------------------------------------------------------------------------------
 
     def audit(self, now_us: int, who: str, address: str, action: str, target: str, detail: str, result: str) -> str:
         """Append a row whose hash covers it and the row before; returns the hash (an anchor to be kept elsewhere)."""
-        with self._writing() as db:
+        with self.writing() as db:
             last = db.execute("SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1").fetchone()
             n, before = (last["n"] + 1, last["hash"]) if last else (1, "")
             link = _link(before, n, now_us, who, address, action, target, detail, result)
@@ -299,7 +304,7 @@ class WebDb:
     # --- devices that were taken off the fleet -------------------------------------------------------------
 
     def remove_device(self, device: str, now_us: int) -> None:
-        with self._writing() as db:
+        with self.writing() as db:
             db.execute("INSERT OR REPLACE INTO removed_devices VALUES (?, ?)", (device, now_us))
 
     def removed_devices(self) -> set[str]:

@@ -2,7 +2,8 @@
 
 Each view carries what it needs (``@needs("viewer")``); one that carries nothing is shut to everybody, and a test walks
 the map. Every POST must come from our own page (Origin) and hold the session's form token; bearer tokens only open
-routes that say so, and those change nothing.
+routes that say so, and only those of scope ``command`` change anything: no browser sends one by itself, so they need no
+form token.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ HEADERS = {
 class Needs(Struct, frozen=True):
     level: Level
     token: bool
-    """True when a bearer token of scope ``read`` opens it too."""
+    """True when a bearer token opens it too: of scope ``read`` what a viewer may GET, of ``command`` the rest."""
     form: bool = True
     """False for a POST that no browser makes and no cookie helps: it needs no form token."""
 
@@ -89,7 +90,7 @@ class Gate:
         g.form_secret = request.cookies.get(self.form_cookie, "")
         g.new_form_secret = False
         rule = needs_of(self.app, request.endpoint) if request.endpoint else None
-        g.api = request.path.startswith(("/api/", "/metrics"))
+        g.api = request.path.startswith(("/api/", "/metrics")) or (rule is not None and rule.token)
         self._know_caller(token=rule.token if rule else request.endpoint is None and g.api)  # a misspelt path is a 404
         if rule is not None and rule.level == "open":
             if request.endpoint != "static" and rule.form and request.method not in SAFE:
@@ -100,11 +101,12 @@ class Gate:
         if request.routing_exception is not None:
             return None  # 404 or 405, told only to those who are in
         if rule is None or ROLES.index(g.caller.role) < ROLES.index(rule.level):
-            abort(403)
+            abort(403, self.texts("error.scope") if g.caller.token is not None else None)
         if request.method not in SAFE:
-            if g.caller.token is not None:
-                abort(403)
-            self._own_form()
+            if g.caller.token is None:
+                self._own_form()
+            elif g.caller.token.scope != "command":
+                abort(403, self.texts("error.scope"))
         return None
 
     def _know_caller(self, *, token: bool) -> None:
@@ -112,7 +114,7 @@ class Gate:
         if kind.lower() == "bearer":
             found = self.accounts.token(secret.strip()) if token else None
             if found is not None:
-                g.caller = Caller(f"token:{found.name}", "viewer", token=found)
+                g.caller = Caller(f"token:{found.name}", self.accounts.role_of(found), token=found)
             return
         cookie = request.cookies.get(self.cookie)
         if cookie:

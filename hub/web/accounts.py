@@ -25,7 +25,8 @@ ABSOLUTE_US = 12 * 3600 * 1_000_000
 SEEN_EVERY_US = 60 * 1_000_000
 CODE_US = 24 * 3600 * 1_000_000
 MAX_TOKEN_DAYS = 365
-SCOPES = ("read",)
+SCOPES = ("read", "command")
+"""``command`` reads too."""
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,39}\Z")
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """No I, O, 0, 1: the code is read from a screen and typed."""
@@ -159,6 +160,9 @@ class Accounts:
             raise Refused("give the token a name of at most 60 letters: what will use it?")
         if scope not in SCOPES:
             raise Refused(f"{scope} is not a scope: choose one of {', '.join(SCOPES)}")
+        owner = self.db.user(user)
+        if scope == "command" and (owner is None or owner.role == "viewer"):
+            raise Refused(f"{user} may not command, so neither may a token of {user}: choose an operator or admin")
         if not 1 <= days <= MAX_TOKEN_DAYS:
             raise Refused(f"a token lives 1 to {MAX_TOKEN_DAYS} days")
         secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -174,6 +178,11 @@ class Accounts:
         if token.used_us is None or now - token.used_us > SEEN_EVERY_US:
             self.db.used_token(token.id, now)
         return token
+
+    def role_of(self, token: Token) -> str:
+        """What the token may do now: never more than its owner."""
+        owner = self.db.user(token.user)
+        return "operator" if token.scope == "command" and owner is not None and owner.role != "viewer" else "viewer"
 
     def close(self) -> None:
         self.db.close()

@@ -45,6 +45,8 @@ class House(Struct, frozen=True):
     hub_since_us: int | None
     store_error: str = ""
     """What reading the history said, one line, or ''."""
+    rival: HubState | None = None
+    """Another hub that rules on the broker (B13)."""
 
 
 def from_line(line: str, *, severity: str = "", since_us: int | None = None) -> Problem:
@@ -75,6 +77,10 @@ def problems(
     if house.hub is None or house.hub.state != "ready":
         found.append(Problem("error", t("answers.ingest_down"), t("answers.ingest_down_do"),
                              t("answers.kept_on_devices"), house.hub_since_us))
+    events = list(events)
+    if house.rival is not None and not any(line.startswith("E_SECOND_HUB") for line in events):
+        who = t("command.rival", term=house.rival.term, generation=house.rival.generation[:20])
+        found.append(from_line(faults.line("E_SECOND_HUB", who=who)))
     if house.store_error:
         found.append(from_line(house.store_error, severity="error"))
     found.extend(from_line(line) for line in events)

@@ -1,4 +1,4 @@
-"""The read API, ``/api/v1``: JSON, by session or bearer token, told by ``/api/v1/openapi.json``. Changes nothing."""
+"""The reading half of ``/api/v1``: JSON, by session or bearer token, told by ``/api/v1/openapi.json``."""
 
 from __future__ import annotations
 

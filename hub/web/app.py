@@ -8,13 +8,31 @@ import logging
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from hub.heating.shape import any_heater
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
-from hub.web import admin, api, device, energy, fleet, login, metrics, people, series
+from hub.web import (
+    admin,
+    api,
+    command,
+    device,
+    energy,
+    fleet,
+    heating,
+    heating_forms,
+    login,
+    metrics,
+    people,
+    seeds,
+    series,
+    speak,
+)
 from hub.web.access import Gate, needs
 from hub.web.audit import Audit
+from hub.web.command import Desk
 from hub.web.house import Hut
 from hub.web.pages import Parts
+from hub.web.sender import Commands
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +50,16 @@ def create_app(hut: Hut) -> Flask:
     public_url = web.public_url
     secure = web.https or bool(public_url and public_url.startswith("https:"))
     gate = Gate(app, hut.accounts, hut.texts, secure=secure, public_url=public_url)
-    parts = Parts(app, hut.texts, hut.now_us)
+    parts = Parts(app, hut.texts, hut.now_us, hut.zone)
     audit = Audit(hut)
+    desk = Desk(hut, Commands(hut, audit))
+    heat = heating.Pages(hut, parts, gate)
 
     @app.context_processor
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
+                "rival": hut.rival() if g.get("caller") is not None else None,
+                "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
 
     @app.get("/alive")
@@ -47,7 +69,12 @@ def create_app(hut: Hut) -> Flask:
         return (jsonify(alive=True), 200) if hut.client.fault is None else (jsonify(alive=False), 503)
 
     app.register_blueprint(fleet.blueprint(hut, parts))
-    app.register_blueprint(device.blueprint(hut, parts, audit))
+    app.register_blueprint(device.blueprint(hut, parts, audit, gate))
+    app.register_blueprint(command.blueprint(hut, desk))
+    app.register_blueprint(speak.blueprint(hut, desk))
+    app.register_blueprint(heating.blueprint(heat))
+    app.register_blueprint(heating_forms.blueprint(heat, desk))
+    app.register_blueprint(seeds.blueprint(hut, desk))
     app.register_blueprint(series.blueprint(hut))
     app.register_blueprint(energy.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))

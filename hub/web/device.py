@@ -5,29 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, abort, g, jsonify, redirect, render_template, request
-from msgspec import Struct
 from werkzeug.wrappers import Response as BaseResponse
 
-from hub.energy.bill import counts_energy
-from hub.live import LiveDevice, NodeInfo, NotConnected
-from hub.store.errors import StoreError
-from hub.store.reader import LedgerRow, SeriesRow
-from hub.web.access import needs
-from hub.web.answers import Problem, problems
+from hub.live import LiveDevice, NotConnected
+from hub.web.access import Gate, needs
 from hub.web.audit import Audit
-from hub.web.facts import SYS, DeviceFacts, NodeFacts, facts
+from hub.web.device_view import OWN, Viewer, device_view
+from hub.web.facts import SYS, facts
 from hub.web.house import Hut, from_history
 from hub.web.pages import Parts, iso
 from hub.web.sse import Changes
 from hub.web.svg import sparkline
-from hub.web.values import Shown, shown
+from hub.web.values import shown
 
 TEMPLATE = "device_parts.html"
-OWN = ("health", "last-update", "errors")
-"""Shown in the node's head and not among the values."""
-SYS_HIDDEN = ("ledger", "restart", "last-update", "last-receipt", "version", "address", "clock-quality",
-              "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
-"""In the page's head, or too long to read."""
 LOG_LINES = 200
 SPARK_US = 6 * 3600 * 1_000_000
 SPARK_POINTS = 48
@@ -35,69 +26,11 @@ FEW_POINTS = 5
 YOUNG_US = 20 * 60 * 1_000_000
 
 
-class Value(Struct, frozen=True):
-    key: str
-    name: str
-    shown: Shown
-    series: int | None
-    set: str
-    """What was asked for and is not reached yet (``$target``)."""
-
-
-class NodeView(Struct, frozen=True):
-    facts: NodeFacts | None
-    id: str
-    name: str
-    values: tuple[Value, ...]
-    old: bool
-    energy: bool
-    """It counts kilowatt-hours: there is a page of days and costs."""
-
-
-class DeviceView(Struct, frozen=True):
-    facts: DeviceFacts
-    nodes: tuple[NodeView, ...]
-    problems: tuple[Problem, ...]
-    ledger: tuple[LedgerRow, ...]
-
-
-def node_view(hut: Hut, device: LiveDevice, of: DeviceFacts, node: NodeInfo,
-              series: dict[tuple[str, str], SeriesRow]) -> NodeView:
-    told = next((one for one in of.nodes if one.id == node.id), None)
-    hidden = SYS_HIDDEN if node.id == SYS else OWN
-    values = []
-    for prop in node.properties.values():
-        if prop.id in hidden:
-            continue
-        raw = device.value(node.id, prop.id)
-        target = device.targets.get((node.id, prop.id), "")
-        row = series.get((node.id, prop.id))
-        if raw is None and not prop.retained and (row is None or not row.samples):
-            continue  # an event that never came has nothing to show
-        values.append(Value(f"v-{node.id}-{prop.id}", prop.name, shown(raw, prop, hut.texts), row.id if row else None,
-                            target if target != raw else ""))
-    old = of.state in ("lost", "disconnected", "ahead") or bool(told and (told.silent or told.ahead))
-    counts = any(counts_energy(row.property) for (of_node, _), row in series.items() if of_node == node.id)
-    return NodeView(told, node.id, node.name, tuple(values), old, counts)
-
-
-def device_view(hut: Hut, device: LiveDevice) -> DeviceView:
-    of = facts(device, hut.now_us())
-    series = hut.history.series_of(device.id)
-    found = list(device.description.nodes.values()) if device.description else []
-    found.sort(key=lambda node: node.id == SYS)
-    nodes = tuple(node_view(hut, device, of, node, series) for node in found)
-    overview = hut.history.overview()
-    wrong = problems([of], hut.house(), overview.differences, [], hut.texts, hut.now_us())
-    try:
-        ledger = tuple(hut.history.reader.ledger(device.id))
-    except StoreError:
-        ledger = ()
-    return DeviceView(of, nodes, tuple(wrong), ledger)
-
-
-def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
+def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
     bp = Blueprint("device", __name__)
+
+    def viewer() -> Viewer:
+        return Viewer.now(gate.form_token(), hut.zone.key)
 
     def known(device_id: str) -> LiveDevice:
         device = hut.tree.device(device_id)
@@ -112,8 +45,9 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         live = hut.tree.device(device_id)
         if live is None:
             return from_the_history(device_id)
-        return render_template("device.html", view=device_view(hut, live), since=since, log=hut.tree.log(device_id),
-                               error=request.args.get("error", ""))
+        return render_template("device.html", view=device_view(hut, live, viewer()), since=since,
+                               log=hut.tree.log(device_id), error=request.args.get("error", ""),
+                               note=hut.notes.get(request.args.get("note", ""), g.caller.name))
 
     def from_the_history(device_id: str) -> str:
         row = hut.history.overview().devices.get(device_id)
@@ -129,14 +63,14 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit) -> Blueprint:
         known(device_id)
         secret = g.session_secret
         since = request.headers.get("Last-Event-ID") or request.args.get("since", "")
-        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id, log_n()).event,
+        return hut.streams.response(device_id, since, _Stream(hut, parts, device_id, log_n(), viewer()).event,
                                     lambda: hut.accounts.session(secret, active=False) is not None)
 
     @bp.get("/poll/device/<device_id>")
     @needs("viewer")
     def poll(device_id: str) -> Response:
         known(device_id)
-        return jsonify(_Stream(hut, parts, device_id, log_n()).event(None))
+        return jsonify(_Stream(hut, parts, device_id, log_n(), viewer()).event(None))
 
     def log_n() -> int:
         text = request.args.get("log", "")
@@ -213,8 +147,9 @@ def _query(text: str) -> str:
 class _Stream:
     """What one open device page was told."""
 
-    def __init__(self, hut: Hut, parts: Parts, device_id: str, log_n: int) -> None:
+    def __init__(self, hut: Hut, parts: Parts, device_id: str, log_n: int, by: Viewer) -> None:
         """``log_n``: number of the last log line that the page has."""
+        self._by = by
         self._hut = hut
         self._parts = parts
         self._id = device_id
@@ -255,7 +190,7 @@ class _Stream:
         still = (of.state, of.since_us, of.clock, bool(of.ahead_us), of.backlog, of.version, of.alerts,
                  [(node.id, node.health, node.silent, node.ahead, node.errors) for node in of.nodes])
         if changes is None or "device" in kinds or (self._seen and still != self._seen):
-            view = device_view(self._hut, device)
+            view = device_view(self._hut, device, self._by)
             event["body"] = self._parts.macro(TEMPLATE, "body", view)
         elif changes:
             event["ages"] = ages

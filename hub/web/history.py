@@ -90,5 +90,15 @@ class History:
         except StoreError:
             return {}
 
+    def own_term(self) -> tuple[int, str] | None:
+        """(term, generation) of this hub as its ingest last wrote them; None before its first start. Not cached: a
+        term that was current a second ago may be over."""
+        try:
+            meta = self.reader.meta()
+            term = int(meta.get("term", "0"))
+        except (StoreError, ValueError):
+            return None
+        return (term, meta.get("generation", "")) if term > 0 else None
+
     def close(self) -> None:
         self.reader.close()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from agent.wire.messages import HubState
+from hub.command.rate import Rate
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
 from hub.settings import Settings
@@ -15,8 +18,13 @@ from hub.web.answers import House, Problem, problems
 from hub.web.facts import DeviceFacts, facts
 from hub.web.history import History
 from hub.web.limits import LoginLimits
+from hub.web.notes import Notes
 from hub.web.sse import Streams
 from hub.web.texts import Texts
+from hub.web.zones import machine_zone
+
+COMMAND_S = 8.0
+"""As long as a person waits for the answer to a command; it is void after it."""
 
 
 class Fleet(Struct, frozen=True):
@@ -32,7 +40,8 @@ class Hut:
     def __init__(
         self, settings: Settings, *, accounts: Accounts, tree: LiveTree, feed: Feed, client: LiveClient,
         history: History, texts: Texts | None = None, streams: Streams | None = None,
-        limits: LoginLimits | None = None, now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        limits: LoginLimits | None = None, rate: Rate | None = None,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.settings = settings
         self.accounts = accounts
@@ -43,6 +52,9 @@ class Hut:
         self.texts = texts or Texts()
         self.streams = streams or Streams(feed)
         self.limits = limits or LoginLimits()
+        self.rate = rate or Rate()
+        self.notes = Notes()
+        self.command_s = COMMAND_S
         self.now_us = now_us
         self._attacks: dict[str, int] = {}
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
@@ -58,7 +70,26 @@ class Hut:
     def house(self) -> House:
         up, since_us = self.client.connected
         hub, hub_since_us = self.tree.hub_state
-        return House(up, since_us, hub, hub_since_us, self.history.overview().error)
+        return House(up, since_us, hub, hub_since_us, self.history.overview().error, self.rival())
+
+    def own_term(self) -> int | None:
+        """Of this hub, from its store."""
+        own = self.history.own_term()
+        return own[0] if own is not None else None
+
+    def rival(self) -> HubState | None:
+        """Another hub that rules on the broker (B13): its term is above the one in our store."""
+        hub, _ = self.tree.hub_state
+        if hub is None or (own := self.history.own_term()) is None:
+            return None
+        # our ingest writes a term before it publishes it, so what is higher than the store's is not ours
+        return hub if (hub.term, hub.generation) > own else None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The house's time zone, as in ``[energy] timezone``; else this machine's."""
+        name = self.settings.energy.timezone
+        return ZoneInfo(name) if name else machine_zone()
 
     def fleet(self) -> Fleet:
         """All devices and all that is wrong, now."""

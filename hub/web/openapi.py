@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the read API: made from one table and the very types that are sent."""
+"""The OpenAPI 3.1 document of the API: made from one table and the very types that are sent."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ class Error(Struct, frozen=True):
     error: str
 
 
+class SetIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """``value`` in the property's own datatype."""
+
+    value: Any
+
+
+class SetOut(Struct, frozen=True):
+    """What came of a command: ``value`` is true now, ``before`` was published before (Homie text)."""
+
+    text: str
+    value: Any
+    before: str | None
+
+
 class Param(Struct, frozen=True):
     name: str
     text: str
@@ -79,6 +93,9 @@ class Operation(Struct, frozen=True):
     params: tuple[Param, ...] = ()
     missing: bool = False
     """True when it may answer 404."""
+    method: str = "get"
+    body: Any = None
+    """What a POST sends as JSON; None: parameters only."""
 
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
@@ -90,6 +107,20 @@ SPAN = (
 )
 ID = Param("series_id", "from /series", INTEGER, "path")
 
+KEY = Param("Idempotency-Key", "of your choice: a call that is made again with it is not carried out again", STRING,
+            "header")
+WHICH = (Param("device", "where there are several", STRING), Param("node", "likewise", STRING))
+
+
+def _call(path: str, summary: str, *params: tuple[str, str]) -> Operation:
+    """A call of the older house's services: also at the root, parameters also by form or JSON."""
+    return Operation(path, summary, str, (*(Param(name, text, STRING) for name, text in params), *WHICH, KEY), True,
+                     "post")
+
+
+PROFILE, UNTIL = ("profile", "its name"), ("expiration", "RFC 3339 with its zone, as 2026-11-26T22:00:00+01:00")
+OR_NONE = ("profile", "its name; None ends the level")
+SERVICE = ("service", "who asks")
 OPERATIONS = (
     Operation("/openapi.json", "This document", dict[str, Any]),
     Operation("/devices", "All devices as they are now", list[DeviceOut]),
@@ -114,25 +145,49 @@ OPERATIONS = (
               (DEVICE, Param("since", "ISO 8601 or microseconds", STRING), Param("limit", "default 200", INTEGER))),
     Operation("/quarantine", "What could not be read, newest first", list[QuarantineOut],
               (DEVICE, Param("limit", "default 100", INTEGER))),
+    Operation("/devices/<device_id>/nodes/<node>/properties/<prop>", "Set a property, answered by the device", SetOut,
+              (Param("device_id", "its id", STRING, "path"), Param("node", "its id", STRING, "path"),
+               Param("prop", "Homie id or plain name", STRING, "path"), KEY), True, "post", SetIn),
+    Operation("/status", "The heater: profiles, levels, temperatures, relay, aim", dict[str, Any], WHICH, True),
+    _call("/set_profile", "Set the base profile; force_comfort, force_eco: for 2 h, or until expiration, at most 12 h",
+          PROFILE, UNTIL),
+    _call("/set_base_profile", "Set the base profile", PROFILE),
+    _call("/set_suppl_profile", "Set or end the supplementary level", OR_NONE, UNTIL),
+    _call("/set_except_profile", "Set or end the exceptional level", OR_NONE, UNTIL),
+    _call("/send_SMS", "Send a text message", ("msisdn", "to whom"), ("text", "what")),
+    _call("/announce", "Speak", SERVICE, ("announce", "what"), ("key", "of the lock"), ("volume", "0 to 100"),
+          ("priority", "low, normal, high or alarm")),
+    _call("/lock", "Keep others from speaking for a minute: answers the key", SERVICE),
+    _call("/release", "End the lock", SERVICE),
+)
+
+
+STATUSES = (("400", "bad parameter"), ("401", "no session and no token"), ("404", "there is none"))
+COMMANDED = (
+    ("403", "the token may only read"), ("409", "refused by the device, or another hub rules"),
+    ("422", "the Idempotency-Key was used for something else"), ("429", "too many commands"),
+    ("503", "the device is not connected: nothing was sent"), ("504", "no answer: the command is void by now"),
 )
 
 
 def document(hub_name: str) -> dict[str, Any]:
     """JSON-able."""
     kinds = [operation.answer for operation in OPERATIONS]
-    schemas, components = msgspec.json.schema_components([*kinds, Error], ref_template="#/components/schemas/{name}")
-    error = schemas[-1]
-    paths = {}
+    bodies = [operation.body for operation in OPERATIONS if operation.body is not None]
+    schemas, components = msgspec.json.schema_components([*kinds, *bodies, Error],
+                                                         ref_template="#/components/schemas/{name}")
+    error, given = schemas[-1], iter(schemas[len(kinds):])
+    paths: dict[str, dict[str, Any]] = {}
     for operation, schema in zip(OPERATIONS, schemas, strict=False):
-        content = {"application/json": {"schema": schema}}
+        content = {"text/plain" if operation.answer is str else "application/json": {"schema": schema}}
         if any(param.name == "format" for param in operation.params):
             content["text/csv"] = {"schema": STRING}
         answers: dict[str, Any] = {"200": {"description": "OK", "content": content}}
-        for status, text in (("400", "bad parameter"), ("401", "no session and no token"),
-                             ("404", "there is none") if operation.missing else ("", ""), ("503", "store unreadable")):
-            if status:
+        more = COMMANDED if operation.method == "post" else (("503", "store unreadable"),)
+        for status, text in (*STATUSES, *more):
+            if status != "404" or operation.missing:
                 answers[status] = {"description": text, "content": {"application/json": {"schema": error}}}
-        paths[openapi_path(operation.path)] = {"get": {
+        told = paths.setdefault(openapi_path(operation.path), {})[operation.method] = {
             "summary": operation.summary,
             "operationId": operation.path.strip("/").replace("<int:", "").translate(str.maketrans("/<.", "___", ">:")),
             "parameters": [
@@ -141,11 +196,15 @@ def document(hub_name: str) -> dict[str, Any]:
                 for p in operation.params
             ],
             "responses": answers,
-        }}
+        }
+        if operation.body is not None:
+            kind = next(given)
+            told["requestBody"] = {"required": True, "content": {"application/json": {"schema": kind}}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"{hub_name}: Hutkeeper read API", "version": "1",
-                 "description": "Reads only. Times are microseconds since 1970 UTC."},
+        "info": {"title": f"{hub_name}: Hutkeeper API", "version": "1",
+                 "description": "Times are microseconds since 1970 UTC. What changes something is a POST with a token "
+                                "that may command; calls of the older house answer with OK, a key, or ERROR: ..."},
         "servers": [{"url": "/api/v1"}],
         "security": [{"token": []}, {"session": []}],
         "paths": paths,

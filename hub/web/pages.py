@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask import Flask
 from markupsafe import Markup
@@ -27,13 +28,15 @@ def iso(us: int) -> str:
 class Parts:
     """Helpers for Jinja. Macros of a template file are called from Python for the event streams."""
 
-    def __init__(self, app: Flask, texts: Texts, now_us: Any) -> None:
+    def __init__(self, app: Flask, texts: Texts, now_us: Any, zone: ZoneInfo) -> None:
         self._app = app
+        self._zone = zone
         self._t = texts
         self._now_us = now_us
         app.jinja_env.globals.update(
             t=texts, when=self.when, iso=iso, dot=lambda state: DOTS.get(state, "calm"),
-            health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain, grouped=grouped,
+            clock_of=self.clock_of, health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain,
+            grouped=grouped,
         )
         app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -42,6 +45,11 @@ class Parts:
         if age_s < -1:
             return self._t("page.ahead", age=self._t.duration(-age_s))
         return self._t("page.ago", age=self._t.duration(max(0.0, age_s)))
+
+    def clock_of(self, us: int) -> str:
+        """A moment of the house's day; with its date when it is not today."""
+        at, today = (datetime.fromtimestamp(t / 1e6, self._zone) for t in (us, self._now_us()))
+        return f"{at:%H:%M}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M}"
 
     def when(self, us: int | None, none: str = "page.never") -> Markup:
         """A ``<time>`` whose age the page's script keeps counting, in the viewer's zone on hover."""

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from hub.store.web_db import ROLES
 from hub.web.access import Gate, needs
-from hub.web.accounts import Refused
+from hub.web.accounts import SCOPES, Refused
 from hub.web.audit import Audit
 from hub.web.house import Hut
 
@@ -19,7 +19,7 @@ def blueprint(hut: Hut, gate: Gate, audit: Audit) -> Blueprint:
     def page(status: int = 200, **fields: object) -> Response:
         return make_response(render_template(
             "people.html", users=accounts.db.users(), roles=ROLES, sessions=accounts.db.sessions(),
-            tokens=accounts.db.tokens(), now_us=hut.now_us(), **fields), status)
+            tokens=accounts.db.tokens(), scopes=SCOPES, now_us=hut.now_us(), **fields), status)
 
     def mine(status: int = 200, **fields: object) -> Response:
         own = [one for one in accounts.db.sessions() if one.user == g.caller.name]
@@ -89,9 +89,10 @@ def blueprint(hut: Hut, gate: Gate, audit: Audit) -> Blueprint:
     @bp.post("/people/token")
     @needs("admin")
     def token() -> Response:
-        name, days = form("name"), form("days")
-        secret = accounts.make_token(name, g.caller.name, int(days) if days.isdecimal() and len(days) < 5 else 0)
-        audit.note("make token", name, f"read, {days} days")
+        name, days, scope = form("name"), form("days"), form("scope") or "read"
+        lives = int(days) if days.isdecimal() and len(days) < 5 else 0
+        secret = accounts.make_token(name, g.caller.name, lives, scope)
+        audit.note("make token", name, f"{scope}, {days} days")
         return page(token=secret)
 
     @bp.post("/people/token/<int:token_id>/end")

@@ -47,11 +47,13 @@ def make_hut(
     Raises StoreError, SettingsError."""
     feed = Feed()
     tree = LiveTree(feed)
-    return Hut(
+    hut = Hut(
         settings, accounts=accounts or Accounts(settings.web_db), tree=tree, feed=feed,
         client=LiveClient(connection(settings), tree, feed), history=history or History(settings.samples_db),
         streams=Streams(feed, cap=streams, heartbeat_s=heartbeat_s), limits=limits, now_us=now_us,
     )
+    hut.client.term = hut.own_term
+    return hut
 
 
 def connection(settings: Settings) -> Connection:

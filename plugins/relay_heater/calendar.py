@@ -54,7 +54,8 @@ def parse(days: list[list[str]] | dict[str, list[str]]) -> Calendar:
         count = f"{len(lists)} lists" if isinstance(lists, list | tuple) else type(lists).__name__
         raise ValueError(f"a calendar is 7 lists of slices, Monday first, not {count}")
     inside = bytearray(WEEK_MIN)
-    texts = []
+    texts: list[tuple[str, ...]] = []
+    ends: set[int] = set()
     for number, (name, slices) in enumerate(zip(DAYS, lists, strict=True)):
         if not isinstance(slices, list | tuple):
             raise ValueError(f'{name}: a list of slices is needed, as ["06:00-08:00"], not {slices!r:.60}')
@@ -65,10 +66,12 @@ def parse(days: list[list[str]] | dict[str, list[str]]) -> Calendar:
             start, end = _slice(name, text)
             day.append(f"{_clock(start)}-{_clock(end)}")
             start, end = number * DAY_MIN + start, number * DAY_MIN + (end if end > start else end + DAY_MIN)
-            for minute in range(start, end):
-                inside[minute % WEEK_MIN] = 1
+            inside[start : min(end, WEEK_MIN)] = b"\1" * (min(end, WEEK_MIN) - start)
+            if end > WEEK_MIN:
+                inside[: end - WEEK_MIN] = b"\1" * (end - WEEK_MIN)
+            ends.update((start, end % WEEK_MIN))
         texts.append(tuple(day))
-    edges = tuple(minute for minute in range(WEEK_MIN) if inside[minute] != inside[minute - 1])
+    edges = tuple(minute for minute in sorted(ends) if inside[minute] != inside[minute - 1])
     return Calendar(tuple(texts), edges, bool(inside[0]))
 
 

@@ -59,9 +59,6 @@ class RoomModel:
         self._means: tuple[float, float] | None = None
         """Of two hours and of a day, as of the last row."""
         self._unsolved = 0
-        self._pristine = True
-        """Nothing was restored or learned."""
-        self._unkept = False
 
     # --- learning -------------------------------------------------------------------------------------------
 
@@ -88,7 +85,6 @@ class RoomModel:
                 if origin.start().begins(ahead):
                     self.warm_up.learn(rows, origin.start(), ahead, row.room_c - origin.row.room_c, origin.curve,
                                        learning=self.learning)
-        self._pristine, self._unkept = False, True
         self._unsolved += 1
         if self.learning and self._unsolved >= SOLVE_EVERY:
             self.solve()
@@ -169,15 +165,6 @@ class RoomModel:
 
     # --- kept -----------------------------------------------------------------------------------------------
 
-    def keep(self, kept: dict[str, Any]) -> str | None:
-        """With every turn, for ``io.kept``: take over what came late, write what was learned. A line for the log."""
-        note = None
-        if self._pristine and "room_model" in kept:
-            note = self.from_kept(kept["room_model"])
-        if self._unkept:
-            kept["room_model"], self._unkept = self.to_kept(), False
-        return note
-
     def to_kept(self) -> dict[str, Any]:
         """About 4 kB, changing with every row; the rows of the last day are not in it."""
         numbers = array("f", self._means or (0.0, 0.0))
@@ -189,7 +176,6 @@ class RoomModel:
 
     def from_kept(self, kept: Any) -> str | None:
         """One line where it could not be used."""
-        self._pristine = False
         if not kept:
             return None
         fits, warm_up = {horizon: Ridge(INPUTS, PENALTY, KEEP) for horizon in HORIZONS}, WarmUp()

@@ -43,22 +43,35 @@ function element(html) {
 
 // Make `old` like `fresh` and leave alone what is the same, so that focus, selection and open parts stay.
 function morph(old, fresh) {
-  if ("keep" in old.dataset && "keep" in fresh.dataset) return;
+  // what somebody may be typing in, or what the script drew, while it is still for the same thing
+  if ("keep" in old.dataset && old.dataset.keep === fresh.dataset.keep) return;
   for (const {name, value} of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const {name} of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && name !== "open" && name !== "data-local") old.removeAttribute(name);
   }
-  const before = [...old.childNodes], after = [...fresh.childNodes];
-  after.forEach((node, at) => {
-    const was = before[at];
-    if (!was) old.append(node);
-    else if (was.nodeType !== node.nodeType || was.nodeName !== node.nodeName) was.replaceWith(node);
-    else if (node.nodeType === Node.TEXT_NODE) { if (was.data !== node.data) was.data = node.data; }
-    else if (node.nodeType === Node.ELEMENT_NODE) morph(was, node);
-  });
-  before.slice(after.length).forEach((node) => node.remove());
+  const after = [...fresh.childNodes], wanted = new Set(after.map((node) => node.id).filter(Boolean));
+  const taken = (node) => node.id && wanted.has(node.id);
+  const named = new Map([...old.children].filter(taken).map((child) => [child.id, child]));
+  let was = old.firstChild;  // the next of the old ones that has no place yet
+  for (const node of after) {
+    const same = node.id ? named.get(node.id) : null;
+    if (same) {
+      // what has a name stays itself, whatever came or went before it: words half typed are in it
+      while (was && was !== same && !taken(was)) { const next = was.nextSibling; was.remove(); was = next; }
+      if (was !== same) old.insertBefore(same, was);
+    }
+    const place = same || was;
+    if (!place || (!same && (taken(place) || place.nodeType !== node.nodeType || place.nodeName !== node.nodeName))) {
+      old.insertBefore(node, was);
+      continue;
+    }
+    was = place.nextSibling;
+    if (node.nodeType === Node.TEXT_NODE) { if (place.data !== node.data) place.data = node.data; }
+    else if (node.nodeType === Node.ELEMENT_NODE) morph(place, node);
+  }
+  while (was) { const next = was.nextSibling; was.remove(); was = next; }
   if (old.nodeType === Node.ELEMENT_NODE && old.matches("time[data-us]")) delete old.dataset.local;
 }
 

@@ -17,7 +17,9 @@ from .bus_end import BusEnd
 from .parts import KINDS, Running, Streaming, settings_for
 
 PLUG = Node(id="plug", title="Plug", properties=(
-    Property(name="on", datatype="boolean", settable=True), Property(name="power_w", datatype="float", unit="W")))
+    Property(name="on", datatype="boolean", settable=True),
+    Property(name="lock", datatype="json", settable=True, event=True),
+    Property(name="power_w", datatype="float", unit="W")))
 
 
 class Finder(Streaming, name="finder"):
@@ -31,6 +33,8 @@ class Finder(Streaming, name="finder"):
         raise AssertionError("this one is for the plugin's own node")
 
     def node_command(self, io: Io, node: str, property_name: str, value: Value) -> Value:
+        if property_name == "lock":
+            return {"key": "secret"}
         assert (node, property_name) == ("plug", "on")
         if value is False:
             raise CommandRefused("plug: a person holds the button")
@@ -70,6 +74,14 @@ def test_a_command_for_a_node_reaches_the_plugin_with_the_nodes_own_id(end: BusE
     done, = ask(end, "x", ("x-plug", "on", True))
     assert (done.ok, done.value, done.message) == (True, True, "")
     end.until("the reading", lambda: [v for _, v, _ in end.samples("x-plug/on")] == [False, True])
+
+
+def test_the_answer_to_a_momentary_command_is_the_askers_alone(end: BusEnd) -> None:
+    locked, done = ask(end, "x", ("x-plug", "lock", {"service": "radio"}), ("x-plug", "on", True))
+    assert (locked.ok, locked.value) == (True, {"key": "secret"})
+    end.until("what came after it", lambda: True in [v for _, v, _ in end.samples("x-plug/on")])
+    assert done.ok
+    assert not list(end.samples("x-plug/lock"))
 
 
 def test_what_it_refuses_comes_back_in_its_own_words(end: BusEnd) -> None:

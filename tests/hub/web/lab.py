@@ -95,6 +95,13 @@ class Web:
         for name, role in USERS.items():
             self.accounts.add_user(name, role, PASSWORD)
 
+    def rules(self, devices: Devices) -> None:
+        """This hub has a term of its own, and it is the one on the broker."""
+        with Writer(self.settings.samples_db) as writer:
+            state = messages.HubState("ready", writer.new_term(1), writer.generation)
+        devices.send(topics.HUB_STATE, messages.encode(state))
+        until("our term", lambda: self.hut.tree.hub_state[0] == state)
+
     def login(self, name: str, password: str = PASSWORD) -> Client:
         client = Client(self.port)
         answer = client.post("/login", {"name": name, "password": password}, page="/login")
@@ -257,14 +264,125 @@ class Devices:
         self.client.publish(f"{base}/$state", "init", 1, True)
         self.client.publish(f"{base}/$description", json.dumps(described or description(name or device)), 1, True)
         now = stamp(ago_s)
-        sent = dict(VALUES)
-        for node in PROPERTIES:
+        sent = dict(VALUES) if described is None or "host" in described["nodes"] else {}
+        for node in PROPERTIES if sent else ():
             sent |= {f"{node}/health": "ok", f"{node}/last-update": now, f"{node}/errors": "0"}
         sent["sys/last-receipt"] = now
         sent |= {key.replace("__", "/").replace("_", "-"): value for key, value in values.items()}
         for topic, value in sent.items():
             self.client.publish(f"{base}/{topic}", value, 1, True)
         self.send(f"{base}/$state", state)
+
+
+class Obedient:
+    """The side of a device that takes the request ``set``: an MQTT client of its own. ``taken`` are the requests;
+    ``refuse`` a line for the next ones, ``mute``: it gives no answer; ``says``: property -> what it answers."""
+
+    def __init__(self, port: int, device: str) -> None:
+        self.device = device
+        self.taken: list[messages.Request] = []
+        self.refuse = ""
+        self.mute = False
+        self.says: dict[str, Any] = {}
+        self.whole: dict[str, dict[str, Any]] = {"schedule": deepcopy(SCHEDULE), "levels": {
+            "base": {"profile": "work_week"}, "supplementary": None, "exceptional": None, "forced": None}}
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.client.on_message = self._on_message
+        self.client.connect("127.0.0.1", port)
+        ready = threading.Event()
+        self.client.on_subscribe = lambda *_: ready.set()
+        self.client.subscribe(topics.request(device, "set"), 1)
+        self.client.loop_start()
+        assert ready.wait(10)
+
+    def __enter__(self) -> Obedient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    @property
+    def asked(self) -> list[tuple[str, str, Any]]:
+        """(node, property, value) of each request, in turn."""
+        return [(one.args["node"], one.args["property"], one.args["value"]) for one in self.taken]
+
+    def _on_message(self, client: Any, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        assert not message.retain
+        request = messages.decode(message.payload, messages.Request)
+        self.taken.append(request)
+        if self.mute:
+            return
+        prop, value = request.args["property"], request.args["value"]
+        if self.refuse:
+            answer = messages.Response(request.id, "error", error=self.refuse)
+        else:
+            answer = messages.Response(request.id, "ok", {"value": self.says.get(prop, value)})
+            if prop in self.whole:  # only what is named is changed
+                value = self.whole[prop] = self.whole[prop] | value
+            text = value if isinstance(value, str) else json.dumps(value)
+            self.client.publish(topics.homie(self.device, request.args["node"], prop), text, 1, prop not in EVENTS)
+        self.client.publish(topics.response(self.device, "set"), messages.encode(answer), 1)
+
+
+EVENTS = ("say", "send", "lock", "release", "announce", "text-message")
+PROFILE_WEEK = [["06:00-08:00", "17:00-22:30"]] * 5 + [["08:00-24:00"], ["22:00-02:00", "09:00-21:00"]]
+SCHEDULE = {"profiles": {
+    "work_week": {"comfort_c": 20.5, "eco_c": 18.5, "delta_plus_c": 0.1, "delta_minus_c": 0.25,
+                  "calendar": PROFILE_WEEK},
+    "frost": {"comfort_c": 16, "eco_c": 16, "delta_plus_c": 0.5, "delta_minus_c": 0.5, "calendar": [[]] * 7}},
+    "holidays": [{"from": "2026-12-24", "to": "2027-01-03", "profile": "frost"}], "main_sensor_calendar": {}}
+HEATER = {
+    "room-temperature-c": {"name": "Room temperature", "datatype": "float", "unit": "°C"},
+    "setpoint-c": {"name": "Set point", "datatype": "float", "unit": "°C", "format": "5:30:0.1", "settable": True},
+    "mode": {"name": "Mode", "datatype": "enum", "format": "off,auto,forced", "settable": True},
+    "profile": {"name": "Profile", "datatype": "enum", "format": "work_week,frost", "settable": True},
+    "until": {"name": "Until", "datatype": "datetime", "settable": True},
+    "levels": {"name": "Levels", "datatype": "json", "settable": True},
+    "schedule": {"name": "Schedule", "datatype": "json", "settable": True},
+    "action": {"name": "Action", "datatype": "enum", "format": "off,idle,heating"},
+    "relay": {"name": "Relay", "datatype": "boolean"},
+    "contact": {"name": "Contact", "datatype": "boolean"},
+    "power-pct": {"name": "Power", "datatype": "float", "unit": "%"},
+    "heat-demand": {"name": "Heat demand", "datatype": "boolean"},
+    "window-open": {"name": "Window open", "datatype": "boolean"},
+    "failsafe": {"name": "Fail-safe", "datatype": "boolean"},
+    "shed": {"name": "Shed", "datatype": "boolean"},
+    "why": {"name": "Why", "datatype": "string"},
+    "next-change": {"name": "Next change", "datatype": "datetime"},
+    "next-setpoint-c": {"name": "Next set point", "datatype": "float", "unit": "°C"},
+}
+
+SPEECH = {"homie": "5.0", "version": 1, "name": "Hall", "nodes": {"voice": {"name": "Voice", "type": "announcer",
+          "properties": {
+              "say": {"name": "Say", "datatype": "json", "settable": True, "retained": False},
+              "announce": {"name": "Announce", "datatype": "string", "settable": True, "retained": False},
+              "lock": {"name": "Take the lock", "datatype": "json", "settable": True, "retained": False},
+              "release": {"name": "Give it back", "datatype": "json", "settable": True, "retained": False},
+              "enabled": {"name": "Announcements", "datatype": "boolean", "settable": True, "format": "off,on"},
+              "lock-state": {"name": "Who holds the lock", "datatype": "json"}}}}}
+MODEM = {"homie": "5.0", "version": 1, "name": "Watch", "nodes": {"modem": {"name": "Modem", "type": "modem",
+         "properties": {"send": {"name": "Send", "datatype": "json", "settable": True, "retained": False},
+                        "state": {"name": "State", "datatype": "string"}}}}}
+
+
+def heater(devices: Devices, device: str, name: str = "Living room", node: str = "heater", state: str = "ready",
+           **values: str) -> None:
+    """A device with one heater, in the middle of an evening at home."""
+    told = {"homie": "5.0", "version": 1, "name": f"Pi of {name}",
+            "nodes": {node: {"name": name, "type": "relay_heater", "properties": {**HEATER, **OWN}}}}
+    later = (datetime.now(UTC) + timedelta(hours=2)).isoformat(timespec="seconds")
+    has = {
+        "room_temperature_c": "19.6", "setpoint_c": "20.5", "mode": "auto", "profile": "work_week",
+        "levels": json.dumps({"base": {"profile": "work_week"}, "supplementary": None, "exceptional": None,
+                              "forced": None}),
+        "schedule": json.dumps(SCHEDULE), "action": "heating", "relay": "true", "contact": "true", "power_pct": "45",
+        "heat_demand": "true", "window_open": "false", "failsafe": "false", "shed": "false", "next_change": later,
+        "next_setpoint_c": "18.5", "why": "on: 19.6 °C is below 20.5 °C, comfort of work_week until 22:30",
+        "last_update": stamp(1), "health": "ok",
+    } | values
+    values_of = {f"{node.replace('-', '_')}__{key}": value for key, value in has.items()}
+    devices.device(device, described=told, state=state, **values_of)
 
 
 def fill_store(path: Path, device: str = "bc-power", hours: int = 24) -> None:

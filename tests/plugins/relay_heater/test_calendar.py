@@ -92,7 +92,7 @@ def by_hand(week: list[list[tuple[int, int]]], day: int, minute: int) -> bool:
     return today or any(b <= a and minute < b for a, b in week[day - 1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(WEEK)
 def test_every_minute_of_a_week_is_as_said_by_hand(week: list[list[tuple[int, int]]]) -> None:
     calendar = parse(written(week))
@@ -101,7 +101,7 @@ def test_every_minute_of_a_week_is_as_said_by_hand(week: list[list[tuple[int, in
         assert inside(calendar, monday + timedelta(minutes=minute)) == by_hand(week, *divmod(minute, 1440))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(WEEK, st.integers(0, 7 * 86_400 - 1))
 def test_the_next_change_is_the_first_minute_that_differs(week: list[list[tuple[int, int]]], second: int) -> None:
     calendar, zone = parse(written(week)), ZoneInfo("UTC")

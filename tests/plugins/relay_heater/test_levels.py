@@ -265,4 +265,4 @@ class NoOverrideWithoutEnd(RuleBasedStateMachine):
 
 def test_no_override_is_ever_without_an_end() -> None:
     run_state_machine_as_test(NoOverrideWithoutEnd,
-                              settings=settings(max_examples=80, stateful_step_count=40, deadline=None))
+                              settings=settings(max_examples=40, stateful_step_count=40, deadline=None))

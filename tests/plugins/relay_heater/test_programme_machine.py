@@ -165,4 +165,4 @@ class Commands(RuleBasedStateMachine):
 
 
 def test_random_commands_and_clocks() -> None:
-    run_state_machine_as_test(Commands, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Commands, settings=settings(max_examples=30, stateful_step_count=40, deadline=None))

@@ -161,20 +161,6 @@ def test_it_survives_a_restart(lived: winter.Lived) -> None:
     assert again.time_to_reach(18.0, 20.5, 4.0) == pytest.approx(model.time_to_reach(18.0, 20.5, 4.0), rel=0.02)
 
 
-def test_what_is_kept_may_come_late_and_is_written_when_something_was_learned(lived: winter.Lived) -> None:
-    model, kept = RoomModel(), {}
-    assert model.keep(kept) is None and kept == {}
-    kept["room_model"] = lived.model.to_kept()
-    assert model.keep(kept) is None
-    before = kept["room_model"]
-    model.keep(kept)
-    assert kept["room_model"] is before
-    model.learn(Row(18.0, 4.0, 0.0, 5.0))
-    model.keep(kept)
-    assert model.doubt() is None and kept["room_model"] is not before
-    assert "cannot be read" in str(RoomModel().keep({"room_model": "x"}))
-
-
 def test_a_curve_that_errs_like_persistence_is_told() -> None:
     chance, warm_up, start = random.Random(5), WarmUp(), Start(17.5, 17.5, 5.0, 0.0, 0.1)
     for _ in range(40):
@@ -216,9 +202,9 @@ def test_a_heater_that_does_not_heat_is_never_trusted() -> None:
 def test_noise_is_never_trusted() -> None:
     """A room whose temperature has nothing to do with its heater."""
     chance, model = random.Random(3), RoomModel()
-    for number in range(3000):
+    for number in range(1600):
         model.learn(Row(19 + chance.gauss(0, 1), 5.0, float(number % 24 in (8, 9, 10)), number % 96 / 4))
-    assert model.warm_up.scores[2].count > 50
+    assert model.warm_up.scores[2].count > 40
     model_c, persistence_c = model.warm_up.scores[2].rmse_c
     assert model_c > 0.6 * persistence_c
     assert model.doubt() is not None

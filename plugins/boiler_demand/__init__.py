@@ -1,0 +1,1 @@
+"""One demand output for a central boiler, from all heaters."""

@@ -1,0 +1,1 @@
+"""Night light by luminosity, with the sun as its fallback."""

@@ -1,0 +1,1 @@
+"""What is to be announced, and when: the time, reminders of calendars, a hello."""

@@ -1,0 +1,1 @@
+"""Main water valve: closed by a burst, opened by a person."""
