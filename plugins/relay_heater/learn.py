@@ -21,6 +21,7 @@ class Learner:
         self._rows = Rows(self.model)
         self._preheater = Preheater(self.model) if preheat else None
         self._outdoor: tuple[int, float] | None = None
+        self._restored = False
         self.learned = 0
         """Rows, since the start."""
 
@@ -44,5 +45,10 @@ class Learner:
             kept: dict[str, Any]) -> str | None:
         """``kept`` is ``io.kept``. A line for the log, now and then."""
         outdoor_c, duty = self._outdoor_c(now_us), 1.0 if on else 0.0
-        self.learned += self._rows.see(now_us, wall_us, room_c, outdoor_c, duty, disturbed=disturbed)
-        return self.model.keep(kept)
+        note = None
+        if not self._restored and not self.learned and "room" in kept:  # it may come late, as the bus does
+            self._restored, note = True, self.model.from_kept(kept["room"])
+        if self._rows.see(now_us, wall_us, room_c, outdoor_c, duty, disturbed=disturbed):
+            self.learned += 1
+            kept["room"] = self.model.to_kept()
+        return note
