@@ -426,6 +426,8 @@ class Duty(Struct, frozen=True, kw_only=True):
     max_on_s: float = 4 * 3600.0
     """Longest unbroken ON; then OFF for ``rest_s``, then ON only if control has seen that it heats."""
     rest_s: float = 180.0
+    start_rest_s: float = 0.0
+    """OFF for so long after the guard's start: it does not know when the relay last moved."""
     frost_s_per_h: float = 0.0
     """Seconds of ON an hour that need no fresh sample (at most 600)."""
 

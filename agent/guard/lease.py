@@ -6,7 +6,8 @@ time it keeps:
 * control asked for ON and said something within ``silence_s`` (10 s) and renewed the lease within ``lease_s`` (30 s);
 * the sample it decided on was taken after this guard started and is not older than its max age and ``sample_grace_s``
   (120 s); or it is frost duty and this hour's seconds are not used up;
-* it was not ON without a break for ``max_on_s`` (4 h); after that it rests for ``rest_s`` and needs a proof of heating.
+* it was not ON without a break for ``max_on_s`` (4 h); after that it rests for ``rest_s`` and needs a proof of heating;
+* this guard started ``start_rest_s`` ago: a guard that is killed again and again makes no relay chatter.
 
 Kind ``hold`` (a valve, a lamp) stays where it was last told.
 """
@@ -56,7 +57,8 @@ class Lease:
         self._told = bool(told)
         self._told_why = "as it was left" if told is not None else "nobody has asked yet"
         self._on_since_us: int | None = None
-        self._rest_until_us = 0
+        self._rest_until_us = now_us + _us(duty.start_rest_s) if duty.start_rest_s else 0
+        self._rest_why = f"the guard started less than {duty.start_rest_s:g} s ago"
         self._proof_needed = False
         spent_us = _us(min(duty.frost_s_per_h, MAX_FROST_S))
         self._frost = deque([(now_us - spent_us, now_us)] if spent_us > 0 else [])
@@ -105,7 +107,7 @@ class Lease:
         ends = [(self._asked_us + _us(min(duty.silence_s, duty.lease_s)),
                  f"lease ended: control silent for {min(duty.silence_s, duty.lease_s):g} s")]
         if now_us < self._rest_until_us:
-            return False, f"resting after {duty.max_on_s / 3600:g} h of unbroken ON", self._rest_until_us
+            return False, self._rest_why, self._rest_until_us
         if self._proof_needed and not ask.heats:
             return False, f"{duty.max_on_s / 3600:g} h of ON and nothing showed that it heats", None
         if self._on_since_us is not None:
@@ -143,6 +145,7 @@ class Lease:
         elif not on and self._on_since_us is not None:
             if now_us - self._on_since_us >= _us(self.duty.max_on_s):
                 self._rest_until_us = now_us + _us(self.duty.rest_s)
+                self._rest_why = f"resting after {self.duty.max_on_s / 3600:g} h of unbroken ON"
                 self._proof_needed = True
             self._on_since_us = None
         frost = on and self._ask is not None and self._ask.frost
