@@ -123,3 +123,21 @@ def test_without_a_sim_it_says_so_and_looks_again() -> None:
         play.modem._fixed, play.modem.say, play.modem._asks = answer, say, real  # type: ignore[method-assign]
         play.until(lambda: "ready" in play.of("state"))
     assert "no SIM in the modem" in str(play.lines.of("warning"))
+
+
+def test_a_network_that_is_away_for_ten_minutes_is_an_alert_once_over_a_hung_modem_too() -> None:
+    with played() as play:
+        play.until(lambda: "ready" in play.of("state"))
+        play.modem.registered = 2
+        play.until(lambda: play.of("registration")[-1] == "searching")
+        lost_s = play.now_s
+        play.until(lambda: play.now_s >= lost_s + 300)
+        play.modem.mute, play.modem.heals_by_restart = True, True  # another conversation begins meanwhile
+        play.until(lambda: play.alerts.get("network"))
+        assert 595 <= play.now_s - lost_s <= 660 and play.modem.resets == 1
+        text = play.alerts["network"]
+        assert text.startswith("E_MODEM_NETWORK ") and "10 min" in text and "kept: " in text and "do: " in text
+        play.until(lambda: play.now_s >= lost_s + 1800)
+        play.modem.registered = 5
+        play.until(lambda: play.alerts["network"] is None)
+    assert play.raised.count("network") == 1
