@@ -203,6 +203,31 @@ def test_commands_by_sms_only_with_a_code_only_once_and_from_friends(modem: Fake
 # --- nothing unread is purged ----------------------------------------------------------------------------------------
 
 
+def test_a_code_that_is_still_good_is_shown_to_nobody(modem: FakeModem) -> None:
+    with at_work(Modem, config(modem, strangers_text=True)) as plugin:
+        code = plugin.order("new_code", {}).value["code"]
+        for number in range(5):
+            modem.incoming(ME, f"{(int(code) + 1 + number) % 10**6:06d} status")
+        plugin.wait(lambda: len(plugin.values("incoming")) == 5)
+        modem.incoming(ME, f"{code} status")
+        modem.incoming(STRANGER, f"{code} status")
+        plugin.wait(lambda: len(plugin.values("incoming")) == 7)
+    assert not plugin.values("command") and code not in str(plugin.readings) + str(plugin.lines.lines)
+    assert [value["text"] for value in plugin.values("incoming")[5:]] == ["•••••• status"] * 2
+
+
+def test_a_command_is_told_and_its_code_used_up_before_anything_else_of_its_sms(modem: FakeModem) -> None:
+    """The plugin may be stopped at any reading: the SMS is known then, and never looked at again."""
+    with at_work(Modem, config(modem)) as plugin:
+        code = plugin.order("new_code", {}).value["code"]
+        modem.incoming(ME, f"{code} heater off")
+        plugin.wait(lambda: plugin.values("incoming") and plugin.values("command"))
+    of_it = [item for item in plugin.items if getattr(getattr(item, "what", None), "property", "") in
+             ("incoming", "command")]
+    assert [item.what.property for item in of_it] == ["command", "incoming"]
+    assert code not in of_it[0].kept.decode(), "told, and good for another time"
+
+
 def test_a_message_leaves_the_sim_only_after_its_reading_is_on_disk(
         modem: FakeModem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plugins.modem.mail.DISK_S", 0.1)
@@ -223,6 +248,24 @@ def test_a_message_leaves_the_sim_only_after_its_reading_is_on_disk(
     assert len(plugin.values("incoming")) == 1 and [value["text"] for value in after.values("incoming")] == ["Bonjour"]
 
 
+def test_a_memory_that_cannot_be_chosen_loses_nothing_of_another(modem: FakeModem) -> None:
+    """The slots of two memories have the same numbers."""
+    with at_work(Modem, config(modem)) as plugin:
+        plugin.wait(lambda: plugin.value("state") == "ready")
+        plugin.commits = False
+        modem.incoming(ME, "one")
+        plugin.wait(lambda: plugin.values("incoming"))
+        modem.busy.add("SM")
+        modem.incoming_unit(deliver(ME, split("two", 0)[0], datetime.now(UTC)), "ME")
+        plugin.commits = True
+        plugin.wait(lambda: len(plugin.values("incoming")) == 2)
+        plugin.wait(lambda: not modem.memories["ME"])
+        assert len(modem.memories["SM"]) == 1  # it waits until its memory can be chosen again
+        modem.busy.clear()
+        plugin.wait(lambda: not modem.units)
+    assert [value["text"] for value in plugin.values("incoming")] == ["one", "two"]
+
+
 def test_killed_between_disk_and_delete_nothing_is_told_twice(modem: FakeModem) -> None:
     unit = deliver(ME, split("Bonjour", 0)[0], datetime.now(UTC))
     with at_work(Modem, config(modem)) as plugin:
@@ -239,7 +282,16 @@ def test_what_cannot_be_read_stays_on_the_sim_and_is_counted(modem: FakeModem) -
     modem.incoming(ME, "readable")
     with at_work(Modem, config(modem)) as plugin:
         plugin.wait(lambda: plugin.value("bad_units_total") == 1 and len(modem.units) == 1)
-    assert len(plugin.lines.of("warning")) == 1 and "stays on the SIM" in plugin.lines.of("warning")[0]
+        looks = modem.commands.count("ATE0")
+        modem.unplug()
+        plugin.wait(lambda: plugin.value("state") == "absent")
+        modem.plug()
+        plugin.wait(lambda: modem.commands.count("ATE0") > looks and plugin.value("state") == "ready")
+        lists = modem.commands.count("AT+CMGL=4")
+        plugin.wait(lambda: modem.commands.count("AT+CMGL=4") > lists)
+    (line,) = [line for line in plugin.lines.of("warning") if "SMS" in line]
+    assert "stays on the SIM" in line and "in a phone" in line and plugin.value("bad_units_total") == 1
+    assert "1346610089" not in line.upper() and "3164160098" not in line, "its number, in whatever dress"
     assert [value["text"] for value in plugin.values("incoming")] == ["readable"]
 
 
