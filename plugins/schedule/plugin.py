@@ -119,7 +119,7 @@ class Schedule(Plugin, name="schedule"):
             heard = bus.get(wait_s)
             while heard is not None:
                 if heard.device is None and heard.quality is None:
-                    self._house.hear(heard.node, heard.property, heard.value, self._now_s(io))
+                    self._house.hear(heard.node, heard.property, heard.value, heard.t_us / 1e6)
                 heard = bus.get(0)
 
     def _now_s(self, io: Io) -> float:
