@@ -270,7 +270,7 @@ def test_b47_a_relay_that_does_not_follow_is_pulsed_a_few_times_and_told(tmp_pat
     pulses = sum(level for _, level in pins.edges(tmp_path / "set"))
     assert 2 <= pulses <= 4
     assert life.contact.longest_us < 200_000
-    assert [alert_id for alert_id, text in life.alerts if text and "E_RELAY_DEAD" in text] == ["relay"]
+    assert [alert_id for alert_id, text in life.alerts if text and "E_RELAY_DEAD" in text] == ["relay-test"]
     assert life.at("lamp", 2900) is False, "the probe's word, not the wish"
 
 

@@ -221,7 +221,7 @@ def test_stuck_reads_as_the_table_of_faults_has_it(tmp_path):
     lines = [*words(61), (61, "set/valve false"),
              *((t, f"now/water/index_l {1000 + t / 60}") for t in range(180, 1200, 60))]
     life = Life(WaterValve, config(tmp_path), lines, told=False)
-    raised = [text for alert_id, text in life.alerts if alert_id == "stuck" and text]
+    raised = [text for alert_id, text in life.alerts if alert_id == "stuck-test" and text]
     assert raised == [faults.line("E_VALVE_STUCK", valve="test", told="closed", evidence="5 L have flowed since")]
     assert life.told("position")[-1][1] == "stuck"
 
