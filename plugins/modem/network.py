@@ -82,7 +82,7 @@ class Network:
             wanted = self._config.network_codes
             wrong = bool(wanted) and event.code not in wanted
             text = f"the modem is in network {event.code}, expected {' or '.join(wanted)}: SMS may cost more there"
-            self._telling.alert(self._io, "wrong_network", text if wrong else None)
+            self._telling.alert(self._io, "wrong-network", text if wrong else None)
 
     def _storage(self, storage: Storage) -> Iterator[Yielded]:
         pct = round(100.0 * min(storage.used, storage.total) / storage.total, 1)

@@ -102,7 +102,7 @@ def test_send_receive_report_and_what_the_network_says(modem: FakeModem) -> None
     assert [plugin.value(name) for name in ("rssi_dbm", "operator", "network_code", "model")] == [
         -79, "F SFR", "20810", "huawei E3131"]
     assert plugin.value("sms_sent_total") == 3 and plugin.value("sms_received_total") == 1
-    assert "expected 20801" in str(plugin.alerts["wrong_network"]) and "contract" in str(plugin.alerts["network"])
+    assert "expected 20801" in str(plugin.alerts["wrong-network-x"]) and "contract" in str(plugin.alerts["network-x"])
     assert ME not in str(plugin.lines.lines) and "612345678" not in str(plugin.lines.lines)
 
 
@@ -299,8 +299,8 @@ def test_a_full_memory_is_an_alert(modem: FakeModem) -> None:
     for number in range(46):
         modem.incoming_unit(bytes([0, 0x44, number]))
     with at_work(Modem, config(modem)) as plugin:
-        plugin.wait(lambda: plugin.alerts.get("storage"))
-    assert plugin.value("sms_storage_pct") == 92.0 and "full to 92 %" in str(plugin.alerts["storage"])
+        plugin.wait(lambda: plugin.alerts.get("storage-x"))
+    assert plugin.value("sms_storage_pct") == 92.0 and "full to 92 %" in str(plugin.alerts["storage-x"])
 
 
 # --- B69: the PIN ----------------------------------------------------------------------------------------------------
@@ -331,14 +331,14 @@ def test_B69_a_wrong_pin_is_tried_once_over_restarts_reboots_and_replugs(tmp_pat
                     plugin.wait(lambda: plugin.value("state") == "absent")
                     modem.plug()
                     plugin.wait(lambda: plugin.value("state") == "sim_locked")
-            assert "E_SIM_LOCKED" in str(plugin.alerts["sim"]) and plugin.value("queue") is None
+            assert "E_SIM_LOCKED" in str(plugin.alerts["sim-x"]) and plugin.value("queue") is None
             kept = plugin.committed
         assert modem.pin_entries == ["9999"] and modem.tries == 2 and modem.sent == []
         with root(tmp_path, "1234", "c") as place, at_work(
                 Modem, config(modem, pin_file="/pin"), root=place, kept=kept) as plugin:
             # the operator wrote the right one; once this boot had its try the next one takes it
             plugin.wait(lambda: plugin.value("state") == "ready" and len(modem.sent) == 3)
-    assert modem.pin_entries == ["9999", "1234"] and plugin.alerts["sim"] is None
+    assert modem.pin_entries == ["9999", "1234"] and plugin.alerts["sim-x"] is None
 
 
 def test_B69_killed_while_trying_is_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +353,7 @@ def test_B69_killed_while_trying_is_a_try(tmp_path: Path, monkeypatch: pytest.Mo
             booked = {**plugin.committed, "pin": {"boot": "boot-a", "version": "other", "result": "tried", "wrong": 1}}
             with at_work(Modem, config(modem, pin_file="/pin"), root=place, kept=booked) as after:
                 after.wait(lambda: after.value("state") == "sim_locked")
-            assert "since this machine started" in str(after.alerts["sim"])
+            assert "since this machine started" in str(after.alerts["sim-x"])
             assert modem.pin_entries == []
         else:
             pytest.fail("tried before it was on disk")
@@ -370,8 +370,8 @@ def test_B69_when_the_pin_is_not_tried_at_all(tmp_path: Path, tries: int, pin: s
             (place / "pin").chmod(mode)
         with at_work(Modem, config(modem, pin_file="/pin" if pin else ""), root=place) as plugin:
             plugin.wait(lambda: plugin.value("state") == "sim_locked")
-            plugin.wait(lambda: plugin.alerts.get("sim"))
-        assert why in str(plugin.alerts["sim"]) and modem.pin_entries == []
+            plugin.wait(lambda: plugin.alerts.get("sim-x"))
+        assert why in str(plugin.alerts["sim-x"]) and modem.pin_entries == []
         if mode != 0o600:
             assert "may be read by others" in next(iter(Modem.look(config(modem, pin_file="/pin"), place)))
 
@@ -446,7 +446,7 @@ def test_B70_a_hung_modem_is_opened_anew_then_restarted(modem: FakeModem, quick:
         plugin.order("send", {"to": ME, "text": "while it hung"})
         plugin.wait(lambda: plugin.value("state") == "hung")
         plugin.wait(lambda: plugin.value("state") == "ready" and sent_ok(plugin))
-        plugin.wait(lambda: plugin.alerts.get("modem", "") is None)
+        plugin.wait(lambda: plugin.alerts.get("modem-x", "") is None)
     assert modem.resets >= 1 and plugin.value("resets_total") >= 1
     assert any("E_MODEM_HUNG" in str(raised.text) for raised in plugin.raised)
 

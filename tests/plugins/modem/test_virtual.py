@@ -133,11 +133,11 @@ def test_a_network_that_is_away_for_ten_minutes_is_an_alert_once_over_a_hung_mod
         lost_s = play.now_s
         play.until(lambda: play.now_s >= lost_s + 300)
         play.modem.mute, play.modem.heals_by_restart = True, True  # another conversation begins meanwhile
-        play.until(lambda: play.alerts.get("network"))
+        play.until(lambda: play.alerts.get("network-test"))
         assert 595 <= play.now_s - lost_s <= 660 and play.modem.resets == 1
-        text = play.alerts["network"]
+        text = play.alerts["network-test"]
         assert text.startswith("E_MODEM_NETWORK ") and "10 min" in text and "kept: " in text and "do: " in text
         play.until(lambda: play.now_s >= lost_s + 1800)
         play.modem.registered = 5
-        play.until(lambda: play.alerts["network"] is None)
-    assert play.raised.count("network") == 1
+        play.until(lambda: play.alerts["network-test"] is None)
+    assert play.raised.count("network-test") == 1
