@@ -175,7 +175,7 @@ class Schedule(Plugin, name="schedule"):
             self._take(shelf.occurrences(self._local(wall_us)))
         for name, text in shelf.problems.items():
             if before.get(name) != text:
-                io.log.warning("calendar %s: %s; the others go on", name, text)
+                io.log.warning("calendar %s: %s: mend it or take it away; what else is in calendar goes on", name, text)
 
     def _take(self, found: list[calendars.Occurrence]) -> None:
         config: ScheduleConfig = self.config
