@@ -315,10 +315,10 @@ def test_a_program_that_is_not_installed_is_named_with_its_package(card: Card) -
     with at_work(Announcer, card.config(command=("no-such-tts", "{wav}"))) as plugin:
         say(plugin, "Another text.")
         assert "no program no-such-tts: apt install no-such-tts, or set command" in ends(plugin, 1)[0]["why"]
-    with at_work(Announcer, card.config(voice="no-such")) as plugin:
+    with at_work(Announcer, card.config(voice="xq-nowhere")) as plugin:
         say(plugin, "A third one.")
         why = ends(plugin, 1)[0]["why"]
-        assert why.startswith("espeak-ng made no speech with the voice no-such (") and "--voices" in why
+        assert why.startswith("espeak-ng made no speech with the voice xq-nowhere (") and "--voices" in why
     assert list(Announcer.look(card.config(player="aplay-none"), Path("/"))) == [
         "no program aplay-none: sudo apt install aplay-none"]
 
