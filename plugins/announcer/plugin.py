@@ -61,7 +61,7 @@ class Announcer(Plugin, name="announcer"):
             stack.callback(stream.close)
             bus: Subscription | None = None
             if self._speaker is not None and config.listen:
-                bus = io.subscribe(*(f"now/{node}" for node in config.listen))  # type: ignore[attr-defined]
+                bus = io.subscribe(*self.hears(config))  # type: ignore[attr-defined]
                 stack.callback(bus.close)
             self._desk.restore(io.kept, self._journal.begun, self._at(io))
             retell_s = float("-inf")
@@ -243,6 +243,10 @@ class Announcer(Plugin, name="announcer"):
         for program in programs:
             if shutil.which(program) is None:
                 yield f"no program {program}: sudo apt install {package.get(program, program)}"
+
+    @classmethod
+    def hears(cls, config: Any) -> Iterable[str]:
+        return [f"now/{node}" for node in config.listen]
 
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:

@@ -53,13 +53,17 @@ class BoilerDemand(Plugin, name="boiler_demand"):
     def duty(cls, config: BoilerDemandConfig) -> Duty:
         return Duty(kind="heat")
 
+    @classmethod
+    def hears(cls, config: BoilerDemandConfig) -> list[str]:
+        return config.topics
+
     # --- life -------------------------------------------------------------------------------------------------
 
     def run(self, io: BoilerIo) -> Iterator[Reading]:  # type: ignore[override]  # the runner's Io has both
         config: BoilerDemandConfig = self.config
         demand = Demand(config, io.clock.boottime_us())
         demand.restore(io.kept.get("starts"), io.clock.boottime_us())
-        bus = io.subscribe(*config.topics)
+        bus = io.subscribe(*self.hears(config))
         relay = io.relay()
         began_us = io.clock.boottime_us()
         try:

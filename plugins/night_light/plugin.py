@@ -62,6 +62,10 @@ class NightLight(Plugin, name="night_light"):
     def duty(cls, config: NightLightConfig) -> Duty:
         return Duty(kind="hold")
 
+    @classmethod
+    def hears(cls, config: NightLightConfig) -> list[str]:
+        return [place(config.sensor).topic] if config.sensor else []
+
     # --- life -------------------------------------------------------------------------------------------------
 
     def run(self, io: NightLightIo) -> Iterator[Reading]:  # type: ignore[override]  # the runner's Io has both
@@ -70,7 +74,7 @@ class NightLight(Plugin, name="night_light"):
         wish = io.kept.get("wish")
         self._wish = wish if isinstance(wish, bool) else None
         relay = io.relay()
-        bus = io.subscribe(*([] if self._place is None else [self._place.topic]))
+        bus = io.subscribe(*self.hears(self.config))
         began_us, self._due_us = io.clock.boottime_us(), 0
         try:
             while not io.stopping:

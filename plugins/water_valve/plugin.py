@@ -62,6 +62,10 @@ class WaterValve(Plugin, name="water_valve"):
     def duty(cls, config: WaterValveConfig) -> Duty:
         return Duty(kind="hold")
 
+    @classmethod
+    def hears(cls, config: WaterValveConfig) -> list[str]:
+        return [config.topic]
+
     # --- life -------------------------------------------------------------------------------------------------
 
     def run(self, io: ValveIo) -> Iterator[Reading]:  # type: ignore[override]  # the runner's Io has all three
@@ -69,7 +73,7 @@ class WaterValve(Plugin, name="water_valve"):
         with ExitStack() as stack:
             relay = io.relay()
             stack.callback(relay.close)
-            bus = io.subscribe(config.topic)
+            bus = io.subscribe(*self.hears(config))
             stack.callback(bus.close)
             end = None
             if config.end_line is not None:
