@@ -47,6 +47,8 @@ class FakeModem:
         self.mute = False
         self.cms: dict[str, int] = {}
         self.slow: set[str] = set()
+        self.swallowed = 0
+        """SMS taken and never answered."""
         self.busy: set[str] = set()
         """Memories that cannot be chosen for now."""
         self.reports = "direct"
@@ -230,6 +232,7 @@ class FakeModem:
             self.say("+CMS ERROR: 304")
             return
         if message.to in self.slow:
+            self.swallowed += 1
             return
         if message.to in self.cms:
             self.say(f"+CMS ERROR: {self.cms[message.to]}")

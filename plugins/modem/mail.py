@@ -15,7 +15,7 @@ from .numbers import redacted
 from .outbox import Held
 from .pdu_in import StatusReport, rfc3339
 from .telling import Telling
-from .transport import Arrived, Mute, Refused, Transport
+from .transport import Arrived, Mute, Refused, Stopping, Transport
 
 DISK_S = 10.0
 SENT_DISK_S = 2.0
@@ -122,12 +122,20 @@ class Mail:
         entry = self._desk.outbox.due(now)
         if entry is None:
             return
+        if entry.get("unsure", 0) >= UNSURE_MOST:
+            self._desk.outbox.failed(entry, now, True)
+            yield from self._given_up(entry, f"the modem took it {UNSURE_MOST} times without a word")
+            return
         try:
             parts = self._modem.split(entry["text"], entry["ref"], self._config.letters == "plain")
             while entry["done"] < len(parts):
                 number = self._modem.send(entry["to"], parts[entry["done"]], entry["report"])
                 self._desk.outbox.part_sent(entry, number, self._desk.now(self._io))
                 self._io.committed(SENT_DISK_S)  # a kill from now on does not send it again
+        except Stopping as stop:
+            if stop.handed_over:  # its answer comes to nobody: it may be on its way
+                entry["unsure"] = entry.get("unsure", 0) + 1
+            raise
         except (Refused, Mute, ValueError) as error:
             permanent = isinstance(error, ValueError) or (isinstance(error, Refused) and error.permanent)
             if isinstance(error, Mute) and error.handed_over:
@@ -136,9 +144,7 @@ class Mail:
             self._desk.totals["send_failures_total"] += 1
             now = self._desk.now(self._io)
             if self._desk.outbox.failed(entry, now, permanent):
-                self._io.log.warning("SMS to %s given up: %s", redacted(entry["to"]), error)
-                yield Reading("sent", {"id": entry["id"], "to": entry["to"], "ok": False, "error": str(error),
-                                       "tries": entry["tries"]})
+                yield from self._given_up(entry, str(error))
             else:
                 self._io.log.warning("SMS to %s: %s; tried again in %.0f s", redacted(entry["to"]), error,
                                      entry["next"][1] - now.up_s)
@@ -149,6 +155,11 @@ class Mail:
         self._desk.totals["sms_sent_total"] += len(parts)
         yield Reading("sent", {"id": entry["id"], "to": entry["to"], "ok": True, "parts": len(parts),
                                "tries": entry["tries"] + 1, "waited_s": round(now.age_s(entry["at"]), 1)})
+
+    def _given_up(self, entry: dict[str, Any], why: str) -> Iterator[Yielded]:
+        self._io.log.warning("SMS to %s given up: %s", redacted(entry["to"]), why)
+        yield Reading("sent", {"id": entry["id"], "to": entry["to"], "ok": False, "error": why,
+                               "tries": entry["tries"]})
 
     # --- now and then -------------------------------------------------------------------------------------------
 

@@ -106,6 +106,22 @@ def test_send_receive_report_and_what_the_network_says(modem: FakeModem) -> None
     assert ME not in str(plugin.lines.lines) and "612345678" not in str(plugin.lines.lines)
 
 
+def test_stopped_again_and_again_while_the_network_takes_it_it_goes_out_three_times_at_most(modem: FakeModem) -> None:
+    modem.slow.add(ME)
+    kept: dict[str, Any] = {}
+    for life in range(4):
+        before = modem.swallowed
+        with at_work(Modem, config(modem), kept=kept) as plugin:
+            if not life:
+                plugin.order("send", {"to": ME, "text": "x", "id": "one"})
+            plugin.wait(lambda before=before: plugin.values("sent") or modem.swallowed > before)
+        plugin.collect()
+        kept = plugin.committed
+    assert modem.swallowed == 3
+    (given_up,) = plugin.values("sent")
+    assert given_up["ok"] is False and "3 times without a word" in given_up["error"]
+
+
 def test_reports_that_are_stored_are_read_and_deleted(modem: FakeModem) -> None:
     modem.reports = "stored"
     modem.after_submit = lambda message: modem.later(0.02, lambda: modem.report(message.reference, message.to, 0x46))
