@@ -6,6 +6,8 @@ import pytest
 
 from agent.api import CommandRefused
 from plugins.modem.config import ModemConfig
+from plugins.modem.dialogue import Dialogue
+from plugins.modem.transport import Mute
 from tests.plugins.modem.virtual import played
 
 ME = "+33612345678"
@@ -141,3 +143,13 @@ def test_a_network_that_is_away_for_ten_minutes_is_an_alert_once_over_a_hung_mod
         play.modem.registered = 5
         play.until(lambda: play.alerts["network-test"] is None)
     assert play.raised.count("network-test") == 1
+
+
+@pytest.mark.parametrize(("command", "secret"), [
+    ('AT+CPIN="4711"', "4711"), ('AT+CUSD=1,"*144*4711#",15', "4711"), ("AT+CMGS=4711", "")])
+def test_B69_what_gets_no_answer_is_named_without_what_is_nobodys_business(command: str, secret: str) -> None:
+    with played() as play:
+        play.modem.mute = True
+        with pytest.raises(Mute, match=r"no answer to AT\+C") as silent:
+            Dialogue(play.io, play.modem).ask(command)
+    assert not secret or secret not in str(silent.value)
