@@ -289,6 +289,18 @@ def test_quiet_hours_by_the_wall_clock_of_the_zone(text: str, when: str, until: 
     assert hours.quiet_until([hours.parse_hours(text)], PARIS, wall(when)) == until
 
 
+def test_while_the_time_is_not_known_it_is_quiet_but_for_alarms() -> None:
+    """A stopped clock wakes nobody."""
+    one = desk(quiet_hours=("22:00-07:00",))
+    unknown = Moment(1.0, None)
+    with pytest.raises(Refused, match="quiet hours until the time is known"):
+        one.ask(wish("x"), unknown)
+    one.ask(wish("fire", priority="alarm"), unknown)
+    one.turn(unknown)
+    assert one.current is not None and one.current.item.text == "fire"
+    assert desk().ask(wish("no quiet hours, no question"), unknown)["state"] == "waiting"
+
+
 # --- over a restart -----------------------------------------------------------------------------------------------
 
 
