@@ -413,6 +413,20 @@ def test_a_presence_that_was_under_way_for_an_hour_says_nothing_of_now(tmp_path:
     assert plugin.values("presence")[-3:] == ["away", "unknown", "home"]
 
 
+def test_that_a_minute_has_come_is_kept_before_or_with_what_is_said_in_it() -> None:
+    """A power cut in between says it once less, never once more."""
+    wall0, begun = us("2026-11-20T12:14:59.500000+00:00"), boottime_us()
+    config = ScheduleConfig(zone="UTC", hello=False)
+    with at_work(Schedule, config, wall_offset_us=lambda: wall0 - begun) as plugin:
+        plugin.until("a quarter past twelve", lambda: plugin.values("announcement"))
+    said = next(n for n, item in enumerate(plugin.items) if getattr(getattr(item, "what", None), "property", "") ==
+                "announcement")
+    kept = [item.kept for item in plugin.items[: said + 1] if getattr(item, "kept", None)]
+    after = Walker()
+    after.restore(json.loads(kept[-1])["walk"])
+    assert after.been(label("2026-11-20T12:15"))
+
+
 def test_a_calendar_file_can_be_replayed() -> None:
     config = ScheduleConfig(zone="Europe/Paris", hello=False, time=(), reminders=RULES, interval_s=86_400)
     records = list(Replay(Schedule, config, BINS.encode(), instance="schedule").records())
