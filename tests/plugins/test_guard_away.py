@@ -69,3 +69,36 @@ def test_a_guard_without_a_pin_is_said_by_alert_health_and_why(kind: Any, config
         plugin.wait(lambda: plugin.alerts["relay-x"] == STUCK)
         relay.state = RelayState(on=False)
         plugin.wait(lambda: plugin.alerts["relay-x"] is None and plugin.state.state == "ok")
+
+
+def test_a_lamp_is_asked_for_nothing_before_its_guard_has_said_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard that starts a moment later may know that a hand has moved it."""
+    monkeypatch.setattr("plugins.night_light.plugin.TICK_S", 0.02)
+    asked: list[bool] = []
+
+    class Late(Away):
+        now, looks = RelayState(), 0
+
+        @property
+        def state(self) -> RelayState:  # type: ignore[override]
+            self.looks += 1
+            return self.now
+
+        def ask(self, on: bool, **_: Any) -> RelayState:
+            asked.append(on)
+            return self.now
+
+    plugin, relay = AtWork(NightLight, NightLightConfig(relay=LATCHING, latitude=48.9, longitude=2.4)), Late()
+    plugin.worker.io.relay = lambda: relay
+    plugin.worker.start()
+    try:
+        plugin.wait(lambda: relay.looks > 0)
+        assert plugin.order("mode", "on").ok
+        seen = relay.looks
+        plugin.wait(lambda: relay.looks > seen + 3)
+        assert asked == []
+        relay.now = RelayState(on=False)
+        plugin.wait(lambda: True in asked)
+    finally:
+        plugin.worker.stop()
+        plugin.worker.join(5)
