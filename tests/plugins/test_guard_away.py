@@ -102,3 +102,24 @@ def test_a_lamp_is_asked_for_nothing_before_its_guard_has_said_where_it_is(monke
     finally:
         plugin.worker.stop()
         plugin.worker.join(5)
+
+
+def test_a_hand_that_opened_the_valve_while_its_plugin_was_away_was_right() -> None:
+    asked: list[bool] = []
+
+    class ByHand(Away):
+        state = RelayState(on=False, why="moved by hand")  # normally open: the relay is off, the valve open
+
+        def ask(self, on: bool, **_: Any) -> RelayState:
+            asked.append(on)
+            return RelayState(on=on)
+
+    plugin = AtWork(WaterValve, WaterValveConfig(relay=LATCHING), kept={"valve": {"closed": True, "by": "burst"}})
+    plugin.worker.io.relay = ByHand
+    plugin.worker.start()
+    try:
+        plugin.wait(lambda: plugin.value("valve") is True and asked)
+    finally:
+        plugin.worker.stop()
+        plugin.worker.join(5)
+    assert True not in asked
