@@ -123,3 +123,24 @@ def test_a_hand_that_opened_the_valve_while_its_plugin_was_away_was_right() -> N
         plugin.worker.stop()
         plugin.worker.join(5)
     assert True not in asked
+
+
+def test_guard_is_told_that_the_boiler_heats_only_once_something_has_shown_it() -> None:
+    told: list[bool] = []
+
+    class Told(Away):
+        def ask(self, on: bool, *, heats: bool = False, **_: Any) -> RelayState:
+            told.append(heats)
+            return RelayState(on=on)
+
+    plugin = AtWork(BoilerDemand, BoilerDemandConfig(relay=PlainRelay(line="GPIO17"), heaters=("salon",)))
+    plugin.worker.io.relay = Told
+    plugin.worker.start()
+    try:
+        plugin.wait(lambda: told)
+        assert True not in told
+        assert plugin.order("heats", True).ok  # a person has seen it
+        plugin.wait(lambda: told[-1])
+    finally:
+        plugin.worker.stop()
+        plugin.worker.join(5)

@@ -86,6 +86,14 @@ def test_minimum_run_and_overrun_rest_on_fresh_words():
     assert boiler.over(0, 600, lambda t: {"living": 10 <= t < 20}) == [(10, True), (210, False)]
     boiler = Boiler(config(overrun_s=120))
     assert boiler.over(0, 600, lambda t: {"living": 10 <= t < 20}) == [(10, True), (139, False)]
+    for settings_, phase in ((config(min_on_s=200), "minimum_run"), (config(min_on_s=0, overrun_s=120), "overrun")):
+        demand = Demand(settings_, 0)
+        demand.heard(HERE, True, None, 300 * US, 300 * US)
+        demand.decide(300 * US)
+        demand.is_(True, 300 * US)
+        demand.heard(HERE, False, None, 320 * US, 320 * US)
+        wish = demand.decide(390 * US)
+        assert wish.phase == phase and wish.sample_us == 320 * US, "guard is told how old the word is"
 
 
 def test_b48_it_rests_and_starts_no_more_often_than_allowed():
