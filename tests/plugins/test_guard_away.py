@@ -36,6 +36,12 @@ class Away:
         return
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("night_light", "water_valve", "boiler_demand"):
+        monkeypatch.setattr(f"plugins.{name}.plugin.TICK_S", 0.02)
+
+
 @contextmanager
 def at_work_without_a_pin(kind: Any, config: Any) -> Iterator[tuple[AtWork, Away]]:
     plugin, relay = AtWork(kind, config), Away()
@@ -71,9 +77,8 @@ def test_a_guard_without_a_pin_is_said_by_alert_health_and_why(kind: Any, config
         plugin.wait(lambda: plugin.alerts["relay-x"] is None and plugin.state.state == "ok")
 
 
-def test_a_lamp_is_asked_for_nothing_before_its_guard_has_said_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lamp_is_asked_for_nothing_before_its_guard_has_said_where_it_is() -> None:
     """A guard that starts a moment later may know that a hand has moved it."""
-    monkeypatch.setattr("plugins.night_light.plugin.TICK_S", 0.02)
     asked: list[bool] = []
 
     class Late(Away):

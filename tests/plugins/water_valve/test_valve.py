@@ -341,7 +341,8 @@ def test_closed_by_a_burst_it_stays_so_until_a_person_acts(steps):
             assert wants and lease.look(t + 400 * 86_400 * US).on
 
 
-def test_the_simulated_valve_travels_to_its_end_switch(tmp_path):
+def test_the_simulated_valve_travels_to_its_end_switch(tmp_path, monkeypatch):
+    monkeypatch.setattr("plugins.water_valve.plugin.TICK_S", 0.05)
     setting = WaterValveConfig(relay=latching(tmp_path), travel_s=0.5, end_line="GPIO5", interval_s=3600)
     with WaterValve.simulate(setting) as simulated, at_work(WaterValve, simulated) as valve:
         valve.until("open", lambda: valve.value("position") == "open")
