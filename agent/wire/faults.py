@@ -111,7 +111,7 @@ FAULTS: dict[str, Fault] = {
         "it goes on as long as it is allowed to, at most 4 h", "look at the boiler, its water pressure and its pump"),
     "E_SERIAL": Fault("error", "{port}: {reason}", "the plugin retries", "{do}"),
     "E_SIM_LOCKED": Fault("error", "{port}: {reason}", "messages wait in their queue, no further PIN is tried",
-        "enter the PIN with a phone or write the right one to pin_file; it goes on by itself"),
+        "enter the PIN with a phone, or write the right one to pin_file and restart the machine; it goes on by itself"),
     "E_SIM_ABSENT": Fault("error", "{port}: {reason}", "messages wait in their queue",
         "put a working SIM in; it goes on by itself"),
     "E_MODEM_NETWORK": Fault("warning", "{port}: {reason}", "messages wait in their queue",

@@ -34,7 +34,8 @@ class Pin:
             state.update(boot=boot, result="tried", wrong=1)
             return
         if state.get("result") == "wrong" and state.get("version") == version:
-            raise Locked("this PIN was refused before; write the right one to pin_file")
+            raise Locked("this PIN was refused before; enter it with a phone, or write the right one to pin_file and "
+                         "restart the machine")
         if state.get("boot") == boot:
             raise Locked("a PIN was tried since this machine started; enter it with a phone, or restart the machine")
         if state.get("wrong", 0) >= WRONG_MOST and left is None:

@@ -128,7 +128,8 @@ class Session:
             self._modem.enter_pin(pin)
         except Refused as error:
             self._desk.pin.wrong()
-            raise Locked(f"the SIM refused the PIN ({error}); it is not tried again") from None
+            raise Locked(f"the SIM refused the PIN ({error}), which is not tried again; enter it with a phone, or "
+                         "write the right one to pin_file and restart the machine") from None
         self._desk.pin.right()
         self._io.log.info("%s: the SIM took its PIN", self._config.port)
 
