@@ -617,8 +617,8 @@ LENT = {"Outages": "agent.outages", "Place": "agent.places", "SimPins": "agent.s
 """What few plugins need, from where it is: ``from agent.api import SimPins`` imports it for them alone.
 
 ``property_place``, ``plugin_place``, ``topics_of``: what others' readings are called in agent.toml. ``zone_of``: a time
-zone by its name. ``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins. ``Outages``: the
-running outage and its length, over restarts."""
+zone by its name. ``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins.
+``Outages``: the running outage and its length, over restarts."""
 
 
 def __getattr__(name: str) -> Any:

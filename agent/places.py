@@ -14,12 +14,12 @@ _PLUGIN = re.compile(r"(?:([a-z0-9-]+)/)?([a-z0-9-]+)")
 
 
 class Place(NamedTuple):
-    """A property of a plugin, or a whole plugin (``property`` is empty)."""
+    """A property of a plugin, or a whole plugin (``name`` is empty)."""
 
     device: str | None
     """None: this one."""
     node: str
-    property: str = ""
+    name: str = ""
 
     @property
     def topic(self) -> str:
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
     def is_of(self, heard: Heard) -> bool:
         """Topics are prefixes, so a subscription hears more than it named."""
-        return (heard.device, heard.node) == (self.device, self.node) and self.property in (
+        return (heard.device, heard.node) == (self.device, self.node) and self.name in (
             "", heard.property.replace("-", "_"))
 
 
