@@ -558,6 +558,12 @@ class Plugin:
         return ()
 
     @classmethod
+    def hears(cls, config: Any) -> Iterable[str]:
+        """For ``hutkeeper-agent check``: the topics of :meth:`BusIo.subscribe`, each ``now/<node>`` or
+        ``live/<device>/<node>``; a plugin that is not there, or no input of this device, is named."""
+        return ()
+
+    @classmethod
     def capture(cls, config: Any, data: bytes) -> bytes:
         """The wire bytes in a captured file: override where people keep captures in another dress (hex, literals)."""
         return data

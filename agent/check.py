@@ -6,6 +6,7 @@ not permitted), the broker, TLS files, disk, clock, and who shares a process.
 
 from __future__ import annotations
 
+import difflib
 import grp
 import os
 import re
@@ -14,7 +15,7 @@ import socket
 import ssl
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -75,12 +76,13 @@ def _plugin(entry: PluginEntry, loaded: Settings, *, hardware: bool) -> Iterator
     except ConfigError as error:
         yield Finding("problem", "config", f"{loaded.path.name}: {subject}: {error}")
         return
+    deaf = list(_unheard(loaded, subject, kind.hears(config)))
     if entry.simulate:
         yield Finding("info", subject, f"{entry.use}: simulated, the real device is not touched")
         return
-    found: list[Finding] = []
+    found = deaf
     if hardware:
-        found = [port_finding(subject, f"{subject}.{key}", port) for key, port in serial_ports(config)]
+        found += [port_finding(subject, f"{subject}.{key}", port) for key, port in serial_ports(config)]
         found += pins(subject, input_lines(config))
         if kind.actuator:
             from agent.guard import look
@@ -88,6 +90,19 @@ def _plugin(entry: PluginEntry, loaded: Settings, *, hardware: bool) -> Iterator
             found += [Finding("problem", subject, text) for text in look.problems(config.relay, kind.duty(config))]
         found += [Finding("problem", subject, text) for text in kind.look(config, Path("/"))]
     yield from found or [Finding("ok", subject, entry.use)]
+
+
+def _unheard(loaded: Settings, subject: str, topics: Iterable[str]) -> Iterator[Finding]:
+    """Whom a plugin listens to that never says anything here: a typing error would be silence for ever."""
+    for topic in dict.fromkeys(topics):
+        lane, _, place = topic.partition("/")
+        if lane == "now" and not any(place == id_ or place.startswith(f"{id_}-") for id_ in loaded.plugins):
+            near = difflib.get_close_matches(place, loaded.plugins, 1)
+            yield Finding("problem", subject, f"it listens to {place}, and there is no [plugins.{place}] here: " + (
+                f"did you mean {near[0]}?" if near else "add it, or correct the name"))
+        elif lane == "live" and not any(one.startswith(f"{place}/") for one in loaded.device.inputs):
+            yield Finding("problem", subject, f"it listens to {place}, of which nothing is in device.inputs: add "
+                          f'inputs = ["{place}/<property>"] here, and publish_live there')
 
 
 def serial_ports(config: Any) -> list[tuple[str, Path]]:

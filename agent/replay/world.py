@@ -470,8 +470,8 @@ class ReplayIo:
 
     def alert(self, alert_id: str, text: str | None) -> None:
         if text is not None:
-            self.log.warning("alert %s: %s", alert_id, text)
+            self.log.warning(f"alert {alert_id}: {text}")  # each its own line: repeats are capped by their template
 
     def degraded(self, reason: str | None) -> None:
         if reason is not None:
-            self.log.warning("degraded: %s", reason)
+            self.log.warning(f"degraded: {reason}")

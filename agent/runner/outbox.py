@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agent.api import Priority
 from agent.bus import Batch, Part
 from agent.wire.records import Columns
 
@@ -15,6 +16,7 @@ MAX_READINGS = 200
 MAX_WAIT_S = 1.0
 MAX_TEXT_BYTES = 96 * 1024
 """Texts and JSON values of one batch; numbers of 200 readings never come near the 256 KiB of a record."""
+MAX_CARRIED_BYTES = 64 * 1024
 REPEAT_S = 2.0
 REPEAT_MAX_S = 10.0
 KEEP_S = 600.0
@@ -37,11 +39,40 @@ class Held(NamedTuple):
     since_s: float
 
 
+def _alarms(batch: Batch) -> list[Part]:
+    """What goes on into the next batch when this one is given up: its alarms, while they are few."""
+    alarms = [part for part in batch.parts if part.prio == Priority.ALARM]
+    few = sum(len(columns.t) for part in alarms for columns in part.series.values()) <= MAX_READINGS
+    return alarms if few and len(msgspec.msgpack.encode(alarms)) <= MAX_CARRIED_BYTES else []
+
+
+def _with(parts: list[Part], older: list[Part]) -> list[Part]:
+    """The parts of a batch with older ones of the same priority in front of them."""
+    merged = list(parts)
+    for old in older:
+        at = next((n for n, part in enumerate(merged) if part.prio == old.prio), None)
+        if at is None:
+            merged.insert(0, old)
+            continue
+        series = dict(merged[at].series)
+        for name, columns in old.series.items():
+            series[name] = columns if name not in series else _joined(columns, series[name])
+        merged[at] = Part(old.prio, series)
+    return merged
+
+
+def _joined(old: Columns, new: Columns) -> Columns:
+    q = None
+    if old.q is not None or new.q is not None:
+        q = [*(old.q or [None] * len(old.t)), *(new.q or [None] * len(new.t))]
+    return Columns(old.t + new.t, old.v + new.v, q)
+
+
 class Outbox:
     """Readings in, batches out. Times are monotonic seconds, handed in.
 
     Bounded: what ``uplink`` did not take for 10 minutes (or 200,000 readings) is dropped, oldest first, and counted in
-    ``dropped``."""
+    ``dropped``; a few alarms go on into the next batch."""
 
     def __init__(self, instance: str, run: str, boot: str) -> None:
         self.instance = instance
@@ -101,13 +132,17 @@ class Outbox:
 
     def _drop(self, now_s: float) -> None:
         while len(self._held) > 1 and (now_s - self._held[0].since_s > KEEP_S or self.waiting > KEEP_READINGS):
-            old = self._held.popleft()
-            self.dropped += old.readings
-            self.waiting -= old.readings
-            first = self._held[0]
-            if first.batch.kept is None and old.batch.kept is not None:
-                # kept state must not be lost with the readings that it came with
-                self._held[0] = first._replace(batch=msgspec.structs.replace(first.batch, kept=old.batch.kept))
+            old, first = self._held.popleft(), self._held[0]
+            alarms = _alarms(old.batch)
+            carried = sum(len(columns.t) for part in alarms for columns in part.series.values())
+            self.dropped += old.readings - carried
+            self.waiting -= old.readings - carried
+            # Kept state must not be lost with the readings that it came with, nor an event that a device has deleted
+            # or will not tell again once this state is on disk (an SMS).
+            batch = msgspec.structs.replace(
+                first.batch, kept=old.batch.kept if first.batch.kept is None else first.batch.kept,
+                parts=_with(first.batch.parts, alarms))
+            self._held[0] = first._replace(batch=batch, readings=first.readings + carried)
 
     @property
     def last(self) -> int:

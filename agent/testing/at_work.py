@@ -29,17 +29,18 @@ NOWHERE = Path("/nonexistent")
 
 
 class AtWork:
-    """Made by :func:`at_work`. ``kept`` is what an earlier life left; ``root`` stands for ``/``."""
+    """Made by :func:`at_work`. ``kept`` is what an earlier life left; ``root`` stands for ``/``; ``run_dir`` is where
+    the local bus is, for a plugin that listens to others (left out: there is none)."""
 
     def __init__(self, kind: type[Plugin], config: Any, *, instance: str = "x", kept: dict[str, Any] | None = None,
-                 root: Path | None = None, wall_offset_us: WallOffset = lambda: None) -> None:
+                 root: Path | None = None, wall_offset_us: WallOffset = lambda: None, run_dir: Path = NOWHERE) -> None:
         self.instance = instance
         self.lines = Lines()
         log = CappedLog(self.lines)
         interval_s = float(getattr(config, "interval_s", None) or kind.interval_s)
         self.worker = Worker(instance, lambda: kind(config), kind(config), interval_s, lambda: None, log)
         self.worker.kept = kept or {}
-        io = RunnerIo(self.worker, log, wall_offset_us, NOWHERE)
+        io = RunnerIo(self.worker, log, wall_offset_us, run_dir)
         if root is not None:
             io.root = root
         lend_relay(io, kind, config)
@@ -134,10 +135,12 @@ class AtWork:
 
 @contextmanager
 def at_work(kind: type[Plugin], config: Any, *, instance: str = "x", kept: dict[str, Any] | None = None,
-            root: Path | None = None, wall_offset_us: WallOffset = lambda: None) -> Iterator[AtWork]:
+            root: Path | None = None, wall_offset_us: WallOffset = lambda: None, run_dir: Path = NOWHERE
+            ) -> Iterator[AtWork]:
     """Start it, and stop it at the end: it has to stop, leave no thread, and have told only what it declares."""
     before = threading.active_count()
-    plugin = AtWork(kind, config, instance=instance, kept=kept, root=root, wall_offset_us=wall_offset_us)
+    plugin = AtWork(kind, config, instance=instance, kept=kept, root=root, wall_offset_us=wall_offset_us,
+                    run_dir=run_dir)
     plugin.worker.start()
     try:
         yield plugin

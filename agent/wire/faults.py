@@ -114,6 +114,8 @@ FAULTS: dict[str, Fault] = {
         "enter the PIN with a phone or write the right one to pin_file; it goes on by itself"),
     "E_SIM_ABSENT": Fault("error", "{port}: {reason}", "messages wait in their queue",
         "put a working SIM in; it goes on by itself"),
+    "E_MODEM_NETWORK": Fault("warning", "{port}: {reason}", "messages wait in their queue",
+                             "move the stick to a window, look at its antenna, ask the operator"),
     "E_MODEM_HUNG": Fault("error", "{port}: {reason}", "messages wait in their queue",
         "nothing yet, it is restarted; look at the stick if this stays"),
     "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",

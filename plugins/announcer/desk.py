@@ -69,8 +69,8 @@ class Desk:
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
-    def ask(self, wish: Wish, at: Moment) -> dict[str, Any]:
-        """Take it into the line: what the asker is told. Raises Refused."""
+    def ask(self, wish: Wish, at: Moment, age_s: float = 0.0) -> dict[str, Any]:
+        """Take it into the line: what the asker is told. ``age_s``: how long it was under way. Raises Refused."""
         if wish.id is not None and wish.id in self.seen:
             return {"id": wish.id, "state": "known"}
         alarm = wish.priority == "alarm"
@@ -79,7 +79,7 @@ class Desk:
             if (until := self._quiet(wish.priority, at)) is not None:
                 raise Refused(f"quiet hours until {until}: only an alarm is spoken"
                               if "quiet_hours" in self._passes else f"quiet hours until {until}")
-            item = self._item(wish, lock, at)
+            item = self._item(wish, lock, at, age_s)
             dropped = self.line.add(item)
             if dropped is item:
                 raise Refused(f"{len(self.line)} announcements are waiting, queue_max is {self._config.queue_max}")
@@ -95,12 +95,13 @@ class Desk:
             self._make_way(at)
         return {"id": item.id, "state": "waiting", "before": list(self.line).index(item)}
 
-    def _item(self, wish: Wish, lock: int, at: Moment) -> Announcement:
+    def _item(self, wish: Wish, lock: int, at: Moment, age_s: float) -> Announcement:
         self._asked += 1
         id_ = wish.id or f"{self._boot[:4]}{round(at.now_s * 1e3):x}-{self._asked}"
         good_s = min(wish.good_s or self._config.good_s, self._config.good_s)
+        asked_us = None if at.wall_us is None else at.wall_us - round(age_s * 1e6)
         return Announcement(id=id_, text=wish.text, service=wish.service, priority=wish.priority,
-                            volume_pct=wish.volume_pct, asked_s=at.now_s, asked_us=at.wall_us, boot=self._boot,
+                            volume_pct=wish.volume_pct, asked_s=at.now_s - age_s, asked_us=asked_us, boot=self._boot,
                             good_s=good_s, lock=lock)
 
     def _quiet(self, priority: str, at: Moment) -> str | None:

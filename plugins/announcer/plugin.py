@@ -61,20 +61,19 @@ class Announcer(Plugin, name="announcer"):
             stack.callback(stream.close)
             bus: Subscription | None = None
             if self._speaker is not None and config.listen:
-                bus = io.subscribe(*(f"now/{node}" for node in config.listen))  # type: ignore[attr-defined]
+                bus = io.subscribe(*self.hears(config))  # type: ignore[attr-defined]
                 stack.callback(bus.close)
             self._desk.restore(io.kept, self._journal.begun, self._at(io))
             retell_s = float("-inf")
             while not io.stopping:
                 at = self._at(io)
                 self._desk.turn(at)
-                for id_ in self._desk.begun:
+                self._journal.take_back(_all(self._desk.taken_back))  # before it is perhaps begun once more
+                for id_ in _all(self._desk.begun):
                     self._journal.begin(id_)
                 self._keep(io)
                 for order in _all(self._desk.orders):
                     stream.write(msgspec.json.encode(order))
-                self._journal.take_back(_all(self._desk.taken_back))
-                self._desk.begun.clear()
                 if at.now_s - retell_s >= config.interval_s:
                     retell_s, self._told = at.now_s, {}
                 yield from self._tell(io, at)
@@ -153,9 +152,10 @@ class Announcer(Plugin, name="announcer"):
             if heard is None:
                 return
             if heard.device is None and heard.node in self.config.listen:
-                self._announcement(io, heard.node, heard.property, heard.value)
+                age_s = max(0.0, (io.clock.boottime_us() - heard.t_us) / 1e6)  # uplink may have been away
+                self._announcement(io, heard.node, heard.property, heard.value, age_s)
 
-    def _announcement(self, io: Io, node: str, name: str, value: Any) -> None:
+    def _announcement(self, io: Io, node: str, name: str, value: Any, age_s: float = 0.0) -> None:
         """What another plugin of this device says is to be said. Nobody waits for an answer: a refusal is an event."""
         if name != "announcement":
             return
@@ -167,7 +167,7 @@ class Announcer(Plugin, name="announcer"):
             io.log.warning("%s: announcement left out: %s", node, error)
             return
         try:
-            self._desk.ask(wish, self._at(io))
+            self._desk.ask(wish, self._at(io), age_s)
         except Refused as error:
             self._desk.told.append({"id": wish.id, "text": wish.text, "service": node, "priority": wish.priority,
                                     "result": "refused", "why": str(error)})
@@ -243,6 +243,10 @@ class Announcer(Plugin, name="announcer"):
         for program in programs:
             if shutil.which(program) is None:
                 yield f"no program {program}: sudo apt install {package.get(program, program)}"
+
+    @classmethod
+    def hears(cls, config: Any) -> Iterable[str]:
+        return [f"now/{node}" for node in config.listen]
 
     @classmethod
     def simulate(cls, config: Any, seed: int = 0) -> AbstractContextManager[Any]:

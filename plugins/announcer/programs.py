@@ -82,6 +82,14 @@ def sound_trouble(device: str, complaint: str) -> tuple[str, str]:
     return "failed", f"sound device {device} does not play{said}: try  speaker-test -D {device} -l 1"
 
 
+def speech_trouble(program: str, voice: str, complaint: str) -> str:
+    """The operator's line, from what the program that makes speech said."""
+    name = Path(program).name
+    do = {"espeak-ng": f"try  espeak-ng -v {voice} hello  (espeak-ng --voices lists the voices)",
+          "piper": f"is {voice} there, with its .json beside it?"}.get(name, "try command by hand")
+    return f"{name} made no speech with the voice {voice} ({complaint[:160]}): {do}"
+
+
 def last_words(stderr: bytes) -> str:
     """The line in which a program says why it ended: ALSA's own libraries tell theirs before it."""
     lines = [" ".join(line.split()) for line in stderr.decode("utf-8", "replace").splitlines()]

@@ -27,7 +27,7 @@ from agent.api import Message
 from . import wav
 from .cache import Cache, key
 from .child import Child
-from .programs import Step, playing, radio, speech, template
+from .programs import Step, playing, radio, speech, speech_trouble, template
 from .settings import AnnouncerConfig
 
 SHM = Path("/dev/shm")
@@ -133,7 +133,7 @@ class Speaker:
 
     def _spoken(self, child: Child) -> None:
         if child.process.returncode != 0:
-            self._failed("speech", child.complaint)
+            self._failed("speech", speech_trouble(child.name, self._config.voice, child.complaint))
             return
         try:
             sound = self._made("speech.wav", child)

@@ -53,13 +53,17 @@ class BoilerDemand(Plugin, name="boiler_demand"):
     def duty(cls, config: BoilerDemandConfig) -> Duty:
         return Duty(kind="heat")
 
+    @classmethod
+    def hears(cls, config: BoilerDemandConfig) -> list[str]:
+        return config.topics
+
     # --- life -------------------------------------------------------------------------------------------------
 
     def run(self, io: BoilerIo) -> Iterator[Reading]:  # type: ignore[override]  # the runner's Io has both
         config: BoilerDemandConfig = self.config
         demand = Demand(config, io.clock.boottime_us())
         demand.restore(io.kept.get("starts"), io.clock.boottime_us())
-        bus = io.subscribe(*config.topics)
+        bus = io.subscribe(*self.hears(config))
         relay = io.relay()
         began_us = io.clock.boottime_us()
         try:
@@ -110,14 +114,15 @@ class BoilerDemand(Plugin, name="boiler_demand"):
         self._alert(io, "relay", state.fault or None)
         silent = demand.silent(now_us)
         waited = now_us - began_us > self.config.demand_max_age_s * US
-        reason = f"{', '.join(silent)} silent: what they want is not known" if silent and waited else None
+        reason = state.fault or (
+            f"{', '.join(silent)} silent: what they want is not known" if silent and waited else None)
         if reason != self._degraded:
             self._degraded = reason
             io.degraded(reason)
 
     def _alert(self, io: Io, alert_id: str, text: str | None) -> None:
-        if (text is None) != (self._alerts.get(alert_id) is None):
-            io.alert(alert_id, text)
+        if text != self._alerts.get(alert_id):
+            io.alert(f"{alert_id}-{io.instance}", text)  # another one on this device has its own
         self._alerts[alert_id] = text
 
     @staticmethod

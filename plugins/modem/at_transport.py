@@ -163,7 +163,11 @@ class AtTransport:
         for memory in self._memories or [""]:
             used = None
             if memory:
-                for line in self._try(f'AT+CPMS="{memory}"', "+CPMS:"):
+                try:
+                    lines = self._at.ask(f'AT+CPMS="{memory}"', "+CPMS:")
+                except Refused:
+                    continue  # another memory is still the chosen one: what is listed now would bear the wrong name
+                for line in lines:
                     used = replies.memory_use(line.text)
                 if used is not None and used[1] and (fullest is None or used[0] * fullest[1] > fullest[0] * used[1]):
                     fullest = used
@@ -180,9 +184,12 @@ class AtTransport:
     def delete(self, arrived: Arrived) -> None:
         if arrived.slot is None:
             return
-        if arrived.memory:
-            self._try(f'AT+CPMS="{arrived.memory}"')
-        self._try(f"AT+CMGD={arrived.slot}", timeout_s=10.0)
+        try:
+            if arrived.memory:
+                self._at.ask(f'AT+CPMS="{arrived.memory}"')
+            self._at.ask(f"AT+CMGD={arrived.slot}", timeout_s=10.0)
+        except Refused:
+            return  # it is listed again; in another memory this slot may hold what nobody has read
 
     def split(self, text: str, reference: int, plain: bool) -> list[pdu.Part]:
         return pdu.split(text, reference, "gsm7" if plain else None)

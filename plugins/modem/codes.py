@@ -78,6 +78,15 @@ class Codes:
                 return Command(name, words.removeprefix(name).strip())
         raise NoCommand(f"no such command; there is {', '.join(COMMANDS)}", right_code=True)
 
+    def hidden(self, text: str, now: Now) -> str:
+        """The text for the bus: a code in front that is still good (this door is shut, or it is somebody else's) is
+        not shown."""
+        match = _LEAD.match(text)
+        self._expire(now)
+        if match is None or all(one["code"] != match[1] for one in self._state["codes"]):
+            return text
+        return text[: match.start(1)] + "•" * DIGITS + text[match.end(1) :]
+
     def _expire(self, now: Now) -> None:
         """Of another boot with no wall clock: its age is not known, so it is too old."""
         self._state["codes"] = [one for one in self._state["codes"]

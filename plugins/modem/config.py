@@ -47,6 +47,8 @@ class ModemConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "EUR"
     network_codes: tuple[Annotated[str, Meta(pattern=r"^[0-9]{5,6}$")], ...] = ()
     """``20801``: another network raises an alert; empty: any is right."""
+    no_network_min: Annotated[float, Meta(ge=0, le=1440)] = 10.0
+    """Without a network for so long raises an alert."""
     code_minutes: Annotated[float, Meta(ge=1, le=1440)] = 60.0
     """How long a code from ``new_code`` is good."""
     answer_commands: bool = True

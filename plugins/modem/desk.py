@@ -39,6 +39,10 @@ class Desk:
         self.ussd: list[str] = []
         """Asked for, not sent yet; worth nothing after a restart."""
         self.read_strangers = False
+        self.lost_s: float | None = None
+        """Monotonic: since when there is no network, over conversations."""
+        self.told_units: set[bytes] = set()
+        """Units that stay on the SIM and were spoken of, in whatever conversation."""
 
     def now(self, io: Io) -> Now:
         wall_us = io.clock.wall_us()

@@ -46,7 +46,7 @@ class Dialogue:
         self._write(unit.encode("ascii") + CTRL_Z)
         try:
             return self._answer(command, prefix, timeout_s)
-        except Mute as error:
+        except (Mute, Stopping) as error:
             error.handed_over = True
             raise
 

@@ -47,6 +47,10 @@ class FakeModem:
         self.mute = False
         self.cms: dict[str, int] = {}
         self.slow: set[str] = set()
+        self.swallowed = 0
+        """SMS taken and never answered."""
+        self.busy: set[str] = set()
+        """Memories that cannot be chosen for now."""
         self.reports = "direct"
         """``direct`` (+CDS), ``stored`` (+CDSI), or none."""
         self.memories: dict[str, dict[int, Stored]] = {"SM": {}, "ME": {}, "SR": {}}
@@ -228,6 +232,7 @@ class FakeModem:
             self.say("+CMS ERROR: 304")
             return
         if message.to in self.slow:
+            self.swallowed += 1
             return
         if message.to in self.cms:
             self.say(f"+CMS ERROR: {self.cms[message.to]}")
@@ -308,8 +313,8 @@ class FakeModem:
             self.say(f"+CPMS: {names},{names},{names}", "OK")
             return
         name = at_replies.fields(argument)[0]
-        if name not in self.memories:
-            self.say("+CMS ERROR: 302")
+        if name not in self.memories or name in self.busy:
+            self.say("+CMS ERROR: 314" if name in self.busy else "+CMS ERROR: 302")
             return
         self._memory = name
         self.say("+CPMS: " + ",".join([self._use(named=False)] * 3), "OK")

@@ -15,7 +15,7 @@ from .numbers import redacted
 from .outbox import Held
 from .pdu_in import StatusReport, rfc3339
 from .telling import Telling
-from .transport import Arrived, Mute, Refused, Transport
+from .transport import Arrived, Mute, Refused, Stopping, Transport
 
 DISK_S = 10.0
 SENT_DISK_S = 2.0
@@ -30,8 +30,6 @@ class Mail:
         self._modem = transport
         self._desk = desk
         self._telling = telling
-        self._told_units: set[bytes] = set()
-        """Units that stay on the SIM and were spoken of."""
         self.unreadable_before = desk.totals["bad_units_total"]
 
     # --- in -----------------------------------------------------------------------------------------------------
@@ -51,12 +49,13 @@ class Mail:
         """One unit; returns whether it may be deleted where it lies."""
         made = self._desk.inbox.take(unit, self._desk.now(self._io))
         if isinstance(made, Unreadable | Full):
-            if unit not in self._told_units:
-                self._told_units.add(unit)
+            if unit not in self._desk.told_units:
+                self._desk.told_units.add(unit)
                 if isinstance(made, Unreadable):
                     self.unreadable_before += 1
-                    self._io.log.warning("an SMS cannot be read (%s) and stays on the SIM: %s", made.reason,
-                                         unit[:20].hex())
+                    # its octets hold a number, so they stay out of the log
+                    self._io.log.warning("an SMS of %d octets cannot be read (%s) and stays on the SIM: look at it in "
+                                         "a phone", len(unit), made.reason)
                 else:
                     self._io.log.warning("no room for more unread SMS, they stay on the SIM: use read_strangers")
             return False
@@ -71,18 +70,19 @@ class Mail:
         said: dict[str, Any] = {"from": message.sender, "sent_at": message.sent_at, "parts": message.parts}
         if message.missing:
             said["missing"] = list(message.missing)
+        if message.allowed:
+            # A stop may come after any reading: the code is used up and the command told before anything else is.
+            yield from self._command(message)
+        text = self._desk.codes.hidden(message.text, self._desk.now(self._io))
         if not message.allowed:
-            said |= {"stranger": True, "characters": len(message.text)}
-            if self._config.strangers_text:
-                said["text"] = message.text
-            else:
-                self._desk.inbox.put_aside(message)
+            said |= {"stranger": True, "characters": len(text)}
+            if not self._config.strangers_text:
+                self._desk.inbox.put_aside(message._replace(text=text))
             self._io.log.warning("an SMS of a stranger, %s, %d characters: it is kept, use read_strangers",
-                                 redacted(message.sender), len(message.text))
-            yield Reading("incoming", said)
-            return
-        yield Reading("incoming", said | {"text": message.text})
-        yield from self._command(message)
+                                 redacted(message.sender), len(text))
+        if message.allowed or self._config.strangers_text:
+            said["text"] = text
+        yield Reading("incoming", said)
 
     def _command(self, message: Message) -> Iterator[Yielded]:
         try:
@@ -94,10 +94,10 @@ class Mail:
             return
         if command is None:
             return
-        yield Reading("command", {"from": message.sender, "command": command.name, "argument": command.argument,
-                                  "sent_at": message.sent_at})
         if self._config.answer_commands:
             self._desk.reply(self._io, message.sender, self._answer(command.name, command.argument))
+        yield Reading("command", {"from": message.sender, "command": command.name, "argument": command.argument,
+                                  "sent_at": message.sent_at})
 
     def _answer(self, name: str, argument: str) -> str:
         if name == "help":
@@ -122,12 +122,20 @@ class Mail:
         entry = self._desk.outbox.due(now)
         if entry is None:
             return
+        if entry.get("unsure", 0) >= UNSURE_MOST:
+            self._desk.outbox.failed(entry, now, True)
+            yield from self._given_up(entry, f"the modem took it {UNSURE_MOST} times without a word")
+            return
         try:
             parts = self._modem.split(entry["text"], entry["ref"], self._config.letters == "plain")
             while entry["done"] < len(parts):
                 number = self._modem.send(entry["to"], parts[entry["done"]], entry["report"])
                 self._desk.outbox.part_sent(entry, number, self._desk.now(self._io))
                 self._io.committed(SENT_DISK_S)  # a kill from now on does not send it again
+        except Stopping as stop:
+            if stop.handed_over:  # its answer comes to nobody: it may be on its way
+                entry["unsure"] = entry.get("unsure", 0) + 1
+            raise
         except (Refused, Mute, ValueError) as error:
             permanent = isinstance(error, ValueError) or (isinstance(error, Refused) and error.permanent)
             if isinstance(error, Mute) and error.handed_over:
@@ -136,9 +144,7 @@ class Mail:
             self._desk.totals["send_failures_total"] += 1
             now = self._desk.now(self._io)
             if self._desk.outbox.failed(entry, now, permanent):
-                self._io.log.warning("SMS to %s given up: %s", redacted(entry["to"]), error)
-                yield Reading("sent", {"id": entry["id"], "to": entry["to"], "ok": False, "error": str(error),
-                                       "tries": entry["tries"]})
+                yield from self._given_up(entry, str(error))
             else:
                 self._io.log.warning("SMS to %s: %s; tried again in %.0f s", redacted(entry["to"]), error,
                                      entry["next"][1] - now.up_s)
@@ -150,11 +156,16 @@ class Mail:
         yield Reading("sent", {"id": entry["id"], "to": entry["to"], "ok": True, "parts": len(parts),
                                "tries": entry["tries"] + 1, "waited_s": round(now.age_s(entry["at"]), 1)})
 
+    def _given_up(self, entry: dict[str, Any], why: str) -> Iterator[Yielded]:
+        self._io.log.warning("SMS to %s given up: %s", redacted(entry["to"]), why)
+        yield Reading("sent", {"id": entry["id"], "to": entry["to"], "ok": False, "error": why,
+                               "tries": entry["tries"]})
+
     # --- now and then -------------------------------------------------------------------------------------------
 
     def tend(self) -> Iterator[Yielded]:
         now = self._desk.now(self._io)
-        for message in list(self._desk.inbox.overdue(now)):
+        for message in self._desk.inbox.overdue(now):  # one by one: a stop after one leaves the others where they are
             yield from self._message(message)
         if self._config.digest:
             for to, text in list(self._desk.outbox.digests(now)):

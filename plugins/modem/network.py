@@ -53,9 +53,25 @@ class Network:
         self.new_operator |= self.registered and not before
         yield from self._telling.value(self._io, "registration", word)
         yield from self._telling.state(self._io, STATE_OF.get(word, "searching"))
-        denied = "the network denies this SIM: is its contract alive?" if word == "denied" else None
-        self._telling.alert(self._io, "network", denied)
+        self._telling.alert(self._io, "network", self._lost(word))
         self._io.degraded(None if self.registered else f"no network ({word}): messages wait")
+
+    def _lost(self, word: str) -> str | None:
+        """The alert: at once where the network says no, else once it is away for ``no_network_min``."""
+        now_s, config = self._io.clock.monotonic_s(), self._config
+        if self.registered:
+            self._desk.lost_s = None
+            return None
+        if self._desk.lost_s is None:
+            self._desk.lost_s = now_s
+        if word == "denied":
+            reason, do = "the network denies this SIM", "ask the operator whether its contract is alive"
+        elif now_s - self._desk.lost_s >= config.no_network_min * 60.0:
+            reason = f"no network for {config.no_network_min:g} min and more"
+            do = "move the stick to a window with a longer USB cable, look at its antenna, ask the operator"
+        else:
+            return None
+        return f"E_MODEM_NETWORK {config.port}: {reason}; kept: messages wait in their queue; do: {do}"
 
     def _operator(self, event: OperatorName) -> Iterator[Yielded]:
         if event.name:
@@ -66,7 +82,7 @@ class Network:
             wanted = self._config.network_codes
             wrong = bool(wanted) and event.code not in wanted
             text = f"the modem is in network {event.code}, expected {' or '.join(wanted)}: SMS may cost more there"
-            self._telling.alert(self._io, "wrong_network", text if wrong else None)
+            self._telling.alert(self._io, "wrong-network", text if wrong else None)
 
     def _storage(self, storage: Storage) -> Iterator[Yielded]:
         pct = round(100.0 * min(storage.used, storage.total) / storage.total, 1)

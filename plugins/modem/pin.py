@@ -29,8 +29,9 @@ class Pin:
             raise Locked(f"the PIN has {left} try left, which is not used; enter it with a phone, or turn it off there")
         if state.get("result") == "right" and sim is not None and state.get("sim") == sim and state.get(
                 "version") == version:
-            state["result"] = "tried"  # this SIM took this PIN before: no guess; the stick has only started anew
-            state["boot"] = boot
+            # This SIM took this PIN before: no guess; the stick has only started anew. Counted all the same: somebody
+            # may have changed the PIN with a phone, and the answer may never come.
+            state.update(boot=boot, result="tried", wrong=1)
             return
         if state.get("result") == "wrong" and state.get("version") == version:
             raise Locked("this PIN was refused before; write the right one to pin_file")

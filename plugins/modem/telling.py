@@ -28,7 +28,7 @@ class Telling:
         """Raise or resolve, on change only."""
         if self._alerts.get(alert_id, "unknown") != text:
             self._alerts[alert_id] = text
-            io.alert(alert_id, text)
+            io.alert(f"{alert_id}-{io.instance}", text)  # another modem has its own
 
     def last(self, name: str) -> Value:
         return self._told.get(name, (None, 0.0))[0]

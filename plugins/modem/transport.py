@@ -30,6 +30,9 @@ class Refused(Exception):
 class Stopping(Exception):
     """The plugin is to end; raised out of a wait."""
 
+    handed_over = False
+    """As of :class:`Mute`."""
+
 
 class Arrived(NamedTuple):
     """One unit from the network. ``memory`` and ``slot`` say where it lies; None: nowhere, it was handed over."""

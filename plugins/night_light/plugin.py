@@ -53,7 +53,7 @@ class NightLight(Plugin, name="night_light"):
         self._told: dict[str, Value] = {}
         self._disagrees = False
         self._trouble = ""
-        self._deaf = False
+        self._degraded: str | None = None
 
     def declare(self) -> tuple[Property, ...]:
         return properties(self.config)
@@ -61,6 +61,10 @@ class NightLight(Plugin, name="night_light"):
     @classmethod
     def duty(cls, config: NightLightConfig) -> Duty:
         return Duty(kind="hold")
+
+    @classmethod
+    def hears(cls, config: NightLightConfig) -> list[str]:
+        return [place(config.sensor).topic] if config.sensor else []
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -70,7 +74,7 @@ class NightLight(Plugin, name="night_light"):
         wish = io.kept.get("wish")
         self._wish = wish if isinstance(wish, bool) else None
         relay = io.relay()
-        bus = io.subscribe(*([] if self._place is None else [self._place.topic]))
+        bus = io.subscribe(*self.hears(self.config))
         began_us, self._due_us = io.clock.boottime_us(), 0
         try:
             while not io.stopping:
@@ -133,18 +137,28 @@ class NightLight(Plugin, name="night_light"):
         disagrees = light.disagrees(now_us, wall_us)
         if (disagrees is not None) != self._disagrees:
             self._disagrees = disagrees is not None
-            io.alert("sun-disagrees", disagrees)
+            io.alert(f"sun-disagrees-{io.instance}", disagrees)  # another lamp has its own
         if state.fault != self._trouble:
             self._trouble = state.fault
-            io.alert("relay", state.fault or None)
+            io.alert(f"relay-{io.instance}", state.fault or None)
         config: NightLightConfig = self.config
         deaf = bool(config.sensor) and not light.fresh(now_us) and (
             now_us - light.began_us > config.sensor_max_age_s * US)
-        if deaf != self._deaf:
-            self._deaf = deaf
-            io.degraded(f"{config.sensor} gives no good value: the sun decides" if deaf and config.latitude is not None
-                        else f"{config.sensor} gives no good value, and no latitude is set: the lamp stays as it is"
-                        if deaf else None)
+        reason = state.fault or None
+        if deaf and reason is None:
+            reason = f"{config.sensor} gives no good value" + (
+                ": the sun decides" if config.latitude is not None
+                else ", and no latitude is set: the lamp stays as it is")
+        if reason != self._degraded:
+            self._degraded = reason
+            io.degraded(reason)
+
+    @staticmethod
+    def _why(wish: Wish, state: RelayState) -> str:
+        """Guard's reason where it does not do what is wanted."""
+        if state.on is None:
+            return f"{wish.why}; guard has said nothing yet"
+        return wish.why if wish.on in (None, state.on) else f"{wish.why}; guard: {state.why}"
 
     def _readings(self, light: Lamp, wish: Wish, state: RelayState, now_us: int, wall_us: int | None
                   ) -> Iterator[Reading]:
@@ -153,7 +167,7 @@ class NightLight(Plugin, name="night_light"):
         sun = self.config.latitude is not None and wall_us is not None and fresh
         values: dict[str, Value] = {
             "lamp": self._is(state), "contact": state.contact, "mode": light.mode.word,
-            "until": light.mode.until(now_us, wall_us), "why": wish.why, "source": wish.source,
+            "until": light.mode.until(now_us, wall_us), "why": self._why(wish, state), "source": wish.source,
             "sun_disagrees": self._disagrees if sun else None}
         slow: dict[str, Value] = {
             "ambient_light": round(light.judge.ambient, 3) if fresh and light.judge.ambient is not None else None,

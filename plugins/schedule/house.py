@@ -17,10 +17,10 @@ class House:
         self._presence: Any = None
         self._heard_s = 0.0
 
-    def hear(self, node: str, name: str, value: Any, now_s: float) -> None:
-        """A reading of another plugin."""
+    def hear(self, node: str, name: str, value: Any, t_s: float) -> None:
+        """A reading of another plugin, of then: it may have been under way for long."""
         if node == self._config.presence and name == self._config.presence_property:
-            self._presence, self._heard_s = value, now_s
+            self._presence, self._heard_s = value, t_s
         elif node == self._config.heater and name == "profile" and isinstance(value, str):
             self.profile = value
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.api import CommandRefused, Inbox, Io, Plugin, Reading, RetryLater, Subscription, Value, Yielded
+from agent.api import CommandRefused, ConfigError, Inbox, Io, Plugin, Reading, RetryLater, Subscription, Value, Yielded
 
 from . import calendars, events, phrases
 from .house import House
@@ -72,7 +72,7 @@ class Schedule(Plugin, name="schedule"):
             stream = io.messages(self._open)
             stack.callback(stream.close)
             bus: Subscription | None = None
-            topics = [f"now/{node}" for node in (config.heater, config.presence) if node]
+            topics = self.hears(config)
             if self._live and topics:
                 bus = io.subscribe(*topics)  # type: ignore[attr-defined]
                 stack.callback(bus.close)
@@ -119,7 +119,7 @@ class Schedule(Plugin, name="schedule"):
             heard = bus.get(wait_s)
             while heard is not None:
                 if heard.device is None and heard.quality is None:
-                    self._house.hear(heard.node, heard.property, heard.value, self._now_s(io))
+                    self._house.hear(heard.node, heard.property, heard.value, heard.t_us / 1e6)
                 heard = bus.get(0)
 
     def _now_s(self, io: Io) -> float:
@@ -175,7 +175,7 @@ class Schedule(Plugin, name="schedule"):
             self._take(shelf.occurrences(self._local(wall_us)))
         for name, text in shelf.problems.items():
             if before.get(name) != text:
-                io.log.warning("calendar %s: %s; the others go on", name, text)
+                io.log.warning("calendar %s: %s: mend it or take it away; what else is in calendar goes on", name, text)
 
     def _take(self, found: list[calendars.Occurrence]) -> None:
         config: ScheduleConfig = self.config
@@ -276,7 +276,16 @@ class Schedule(Plugin, name="schedule"):
         return events.recorded(data)
 
     @classmethod
+    def hears(cls, config: Any) -> list[str]:
+        return [f"now/{node}" for node in (config.heater, config.presence) if node]
+
+    @classmethod
     def look(cls, config: Any, root: Path) -> Iterable[str]:
+        if config.phrases:
+            try:
+                phrases.load(Path(config.phrases))
+            except ConfigError as error:
+                yield str(error)
         if config.calendar and not (root / config.calendar.lstrip("/")).exists():
             yield f"calendar: {config.calendar} is not there: put an .ics file there, or leave calendar out"
 

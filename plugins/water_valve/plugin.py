@@ -62,6 +62,10 @@ class WaterValve(Plugin, name="water_valve"):
     def duty(cls, config: WaterValveConfig) -> Duty:
         return Duty(kind="hold")
 
+    @classmethod
+    def hears(cls, config: WaterValveConfig) -> list[str]:
+        return [config.topic]
+
     # --- life -------------------------------------------------------------------------------------------------
 
     def run(self, io: ValveIo) -> Iterator[Reading]:  # type: ignore[override]  # the runner's Io has all three
@@ -69,7 +73,7 @@ class WaterValve(Plugin, name="water_valve"):
         with ExitStack() as stack:
             relay = io.relay()
             stack.callback(relay.close)
-            bus = io.subscribe(config.topic)
+            bus = io.subscribe(*self.hears(config))
             stack.callback(bus.close)
             end = None
             if config.end_line is not None:
@@ -155,9 +159,9 @@ class WaterValve(Plugin, name="water_valve"):
         by = f", because {self.config.water} reported {valve.by}" if valve.by in LEAKS else _by(valve.by)
         return f"closed{by}{still}; only a person opens it"
 
-    def _position(self, valve: Valve, now_us: int) -> str:
+    def _position(self, valve: Valve, state: RelayState, now_us: int) -> str:
         wants = valve.wants_closed(now_us)
-        if wants is None:
+        if wants is None or state.on is None:
             return "unknown"
         if valve.stuck.reason is not None:
             return "stuck"
@@ -176,27 +180,30 @@ class WaterValve(Plugin, name="water_valve"):
         self._alert(io, "closed", f"{name} is closed, because {self.config.water} reported {valve.by}; open it when "
                                   "the leak is mended" if by_leak else None)
         self._alert(io, "relay", state.fault or None)
-        silent = valve.silent(now_us)
-        reason = (f"{self.config.water} has said nothing for {self.config.meter_max_age_s / 60:.0f} min: a burst would "
-                  "not be seen, the valve stays where it is" if silent else None)
+        reason = state.fault or None
+        if reason is None and valve.silent(now_us):
+            reason = (f"{self.config.water} has said nothing for {self.config.meter_max_age_s / 60:.0f} min: a burst "
+                      "would not be seen, the valve stays where it is")
         if reason != self._degraded:
             self._degraded = reason
             io.degraded(reason)
 
     def _alert(self, io: Io, alert_id: str, text: str | None) -> None:
-        """Raised once; the litres in the text grow."""
-        if (text is None) != (self._alerts.get(alert_id) is None):
-            io.alert(alert_id, text)
+        """Raised once, for the litres in the text grow; a fault of the relay may become another one."""
+        before = self._alerts.get(alert_id)
+        if (text is None) != (before is None) or (alert_id == "relay" and text != before):
+            io.alert(f"{alert_id}-{io.instance}", text)  # another one on this device has its own
         self._alerts[alert_id] = text
 
     def _readings(self, valve: Valve, state: RelayState, now_us: int) -> Iterator[Reading]:
         """What has changed; everything each ``interval_s``. A value of None is one that there is not now."""
         left_us = max(0, (valve.forced_until_us or 0) - now_us)
         values: dict[str, Value] = {
-            "valve": None if valve.closed is None else not valve.closed, "position": self._position(valve, now_us),
+            "valve": None if valve.closed is None else not valve.closed,
+            "position": self._position(valve, state, now_us),
             "force_open_min": math.ceil(left_us / 60 / US), "stuck": valve.stuck.reason is not None,
-            "why": self._why(valve, now_us), "meter_silent": valve.silent(now_us), "contact": state.contact,
-            "rejected_values": valve.rejected}
+            "why": self._why(valve, now_us) + ("" if state.on is not None else "; guard has said nothing yet"),
+            "meter_silent": valve.silent(now_us), "contact": state.contact, "rejected_values": valve.rejected}
         due = now_us >= self._due_us
         if due:
             self._due_us = now_us + round(self.config.interval_s * US)

@@ -246,3 +246,40 @@ def test_input_pins_are_looked_at(tmp_path: Path) -> None:
 def test_the_configuration_that_install_writes_is_looked_at(tmp_path: Path) -> None:
     found = findings(tmp_path, '[plugins.host]\nuse = "host"\n')
     assert [one.level for one in found if one.subject == "plugins.host"] == ["ok"]
+
+
+def test_whom_a_plugin_listens_to_and_is_not_there_is_named(tmp_path: Path) -> None:
+    """A typing error there is silence for ever: the valve would never hear of a burst."""
+    found = findings(tmp_path, """
+inputs = ["annex/bedroom/heat_demand"]
+[plugins.voice]
+use = "announcer"
+listen = ["shedule", "schedule"]
+[plugins.schedule]
+use = "schedule"
+presence = "badges-keys"
+phrases = "/nowhere/phrases.toml"
+[plugins.badges]
+use = "ble"
+[plugins.lamp]
+use = "night_light"
+relay = { driver = "plain", line = "GPIO17" }
+sensor = "light/illuminance_lx"
+[plugins.valve]
+use = "water_valve"
+relay = { driver = "plain", line = "GPIO18" }
+water = "annex/water"
+[plugins.boiler]
+use = "boiler_demand"
+relay = { driver = "plain", line = "GPIO19" }
+heaters = ["annex/bedroom", "annex/attic"]
+""")
+    (voice,) = problems(found, "plugins.voice")
+    assert voice == "it listens to shedule, and there is no [plugins.shedule] here: did you mean schedule?"
+    (phrases,) = problems(found, "plugins.schedule")  # badges-keys is a node of [plugins.badges]
+    assert "/nowhere/phrases.toml" in phrases
+    assert "it listens to light, and there is no [plugins.light] here: add it, or correct the name" in problems(
+        found, "plugins.lamp")
+    assert any('inputs = ["annex/water/<property>"]' in text for text in problems(found, "plugins.valve"))
+    heard = [text for text in problems(found, "plugins.boiler") if "listens" in text]
+    assert len(heard) == 1 and "annex/attic" in heard[0]

@@ -15,7 +15,7 @@ from agent import bus
 
 
 class BusEnd:
-    """Binds the run directory on a thread. ``acks`` False: batches are read and not acknowledged."""
+    """Binds the run directory on a thread. ``acks`` False: batches are read and not acknowledged, and come again."""
 
     def __init__(self, run_dir: Path, kept: bytes | None = None) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,9 @@ class BusEnd:
         if isinstance(message, bus.Batch):
             if message.run not in self.known:
                 return bus.Again()
-            if not self.acks:
-                return None
+            given_up = bool(message.oldest) and message.oldest >= message.n
+            if not self.acks or (message.n > self.committed.get(message.run, 0) + 1 and not given_up):
+                return None  # one between is missing: uplink waits until it is repeated
             if message.n > self.committed.get(message.run, 0):
                 self.committed[message.run] = message.n
                 self.batches.append(message)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent import bus
@@ -41,6 +42,37 @@ def test_what_uplink_does_not_take_is_kept_ten_minutes_then_dropped_and_counted(
     assert outbox.dropped == 99 and outbox.waiting == KEEP_S + 1
     first = next(iter(outbox.to_send(0.0)))
     assert first.n == 100 and first.kept == b"kept", "kept state outlives the readings it came with"
+
+
+def test_an_alarm_outlives_the_ten_minutes_with_the_state_that_it_came_with() -> None:
+    """An SMS that ``kept`` knows is deleted from the SIM once ``kept`` is on disk: its text must be there too."""
+    outbox = Outbox("x", "run", "boot")
+    for number in range(2):
+        outbox.add(Sample("x/incoming", 3, 1_000 + number, {"text": f"sms {number}"}, None), 0.0)
+        outbox.cut(b"older", float(number))
+    filled(outbox, int(KEEP_S) + 600, start_s=2.0)
+    outbox.add(Sample("x/incoming", 3, 9_000, {"text": "sms 2"}, "uncertain"), KEEP_S + 602.0)
+    outbox.cut(None, KEEP_S + 602.0)
+    batches = list(outbox.to_send(KEEP_S + 602.0))
+    first = batches[0]
+    assert first.kept == b"kept" and [part.prio for part in first.parts] == [3, 1]
+    columns = first.parts[0].series["x/incoming"]
+    assert columns.t == [1_000, 1_001] and [one["text"] for one in columns.v] == ["sms 0", "sms 1"]
+    assert [batch.n for batch in batches] == list(range(first.n, first.n + len(batches))), "no gap"
+    readings = sum(len(one.t) for batch in batches for part in batch.parts for one in part.series.values())
+    while list(outbox.to_send(0.0)):  # a window at a time
+        outbox.acknowledged(outbox.last, 0.0)
+    assert readings <= WINDOW + 3 and outbox.waiting == 0 and outbox.empty
+
+
+def test_a_flood_of_alarms_is_dropped_as_all_else() -> None:
+    outbox = Outbox("x", "run", "boot")
+    for t in range(int(KEEP_S) + 900):
+        outbox.add(Sample("x/alarm", 3, t, "x" * 1000, None), float(t))
+        outbox.cut(None, float(t))
+    largest = max(len(msgspec.msgpack.encode(batch)) for batch in outbox.to_send(KEEP_S + 900.0))
+    assert outbox.dropped > 800 and largest < 70_000
+
 
 
 def test_batches_go_in_order_within_a_window_and_again_until_acknowledged() -> None:

@@ -6,6 +6,8 @@ import json
 import re
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,9 +16,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from agent.api import Message
+from agent.testing import Lines, io_over
 from plugins.announcer import asking, hours
+from plugins.announcer.cache import Journal
 from plugins.announcer.desk import CUT_MAX, RETRY_S, Desk, Moment
 from plugins.announcer.gate import Gate, Refused
+from plugins.announcer.plugin import Announcer
 from plugins.announcer.settings import PRIORITIES, AnnouncerConfig
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -289,6 +295,18 @@ def test_quiet_hours_by_the_wall_clock_of_the_zone(text: str, when: str, until: 
     assert hours.quiet_until([hours.parse_hours(text)], PARIS, wall(when)) == until
 
 
+def test_while_the_time_is_not_known_it_is_quiet_but_for_alarms() -> None:
+    """A stopped clock wakes nobody."""
+    one = desk(quiet_hours=("22:00-07:00",))
+    unknown = Moment(1.0, None)
+    with pytest.raises(Refused, match="quiet hours until the time is known"):
+        one.ask(wish("x"), unknown)
+    one.ask(wish("fire", priority="alarm"), unknown)
+    one.turn(unknown)
+    assert one.current is not None and one.current.item.text == "fire"
+    assert desk().ask(wish("no quiet hours, no question"), unknown)["state"] == "waiting"
+
+
 # --- over a restart -----------------------------------------------------------------------------------------------
 
 
@@ -435,3 +453,42 @@ class Speech(RuleBasedStateMachine):
 
 Speech.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSpeech = Speech.TestCase
+
+
+class Done(Exception):
+    pass
+
+
+def test_the_journal_takes_back_what_failed_before_it_is_begun_once_more(tmp_path: Path) -> None:
+    """The device fails, and in the same moment another alarm has it tried again at once."""
+    journal, lines = Journal(tmp_path / "begun"), Lines()
+
+    class Stream:
+        """The programs' words, and commands that come in the middle of them."""
+
+        def __init__(self, plugin: Announcer, io: Any) -> None:
+            failed = Message(b'{"job": 1, "did": "failed", "at": "sound", "why": "no such device"}')
+            self._script = [lambda: plugin.command(io, "say", {"text": "fire", "priority": "alarm", "id": "a"}),
+                            lambda: failed,
+                            lambda: plugin.command(io, "say", {"text": "smoke", "priority": "alarm", "id": "b"})]
+
+        def read(self, timeout_s: float) -> Message | None:
+            if not self._script:
+                raise Done
+            said = self._script.pop(0)()
+            return said if isinstance(said, Message) else None
+
+        def write(self, data: bytes) -> None:
+            return
+
+        def close(self) -> None:
+            return
+
+    with io_over(b"x", lines) as io:
+        plugin = Announcer(AnnouncerConfig())
+        plugin._journal, plugin._speaker = journal, SimpleNamespace(wake=lambda: None)  # type: ignore[assignment]
+        io.messages = lambda _: Stream(plugin, io)  # type: ignore[method-assign,assignment,return-value]
+        with pytest.raises(Done):
+            list(plugin.run(io))
+    assert (tmp_path / "begun").read_text().splitlines() == ["+a", "-a", "+a"]
+    assert Journal(tmp_path / "begun").begun("a")

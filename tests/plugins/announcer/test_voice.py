@@ -195,18 +195,18 @@ def test_the_key_goes_to_the_asker_alone(card: Card) -> None:
     assert len(card.takes()) == 2
 
 
-def test_what_the_schedule_says_on_the_real_bus_is_spoken_once(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["agent.testing.at_work"], "NOWHERE", card.folder)  # where the bus is
+def test_what_the_schedule_says_on_the_real_bus_is_spoken_once(card: Card) -> None:
     context: zmq.Context[Any] = zmq.Context.instance()
     lane, fan = bus.bind(context, card.folder)
     said = {"id": "time-2026-11-20T12:00", "text": "It is noon.", "kind": "time", "priority": "low", "good_s": 45.0}
 
-    def publish(node: str, name: str, value: Any) -> None:
-        now = bus.Now(node, [(node, name, value, boottime_us(), None)])
+    def publish(node: str, name: str, value: Any, age_s: float = 0.0) -> None:
+        now = bus.Now(node, [(node, name, value, boottime_us() - round(age_s * 1e6), None)])
         fan.send_multipart([f"now/{node}".encode(), bus.encode(now)])
 
     try:
-        with at_work(Announcer, card.config(player=card.player(), listen=("schedule",))) as plugin:
+        with at_work(Announcer, card.config(player=card.player(), listen=("schedule",)),
+                     run_dir=card.folder) as plugin:
 
             def spoken() -> bool:
                 publish("schedule", "announcement", said)
@@ -220,6 +220,10 @@ def test_what_the_schedule_says_on_the_real_bus_is_spoken_once(card: Card, monke
             plugin.wait(lambda: plugin.value("bad_events") == 1)
             [event] = plugin.values("spoken")
             assert (event["service"], event["result"]) == ("schedule", "spoken")
+            # uplink was away for a minute, and gives now what it was given then
+            publish("schedule", "announcement", {**said, "id": "late"}, age_s=60.0)
+            plugin.wait(lambda: len(plugin.values("spoken")) == 2)
+            assert plugin.values("spoken")[1]["result"] == "expired"
     finally:
         lane.close(0)
         fan.close(0)
@@ -311,6 +315,10 @@ def test_a_program_that_is_not_installed_is_named_with_its_package(card: Card) -
     with at_work(Announcer, card.config(command=("no-such-tts", "{wav}"))) as plugin:
         say(plugin, "Another text.")
         assert "no program no-such-tts: apt install no-such-tts, or set command" in ends(plugin, 1)[0]["why"]
+    with at_work(Announcer, card.config(voice="xq-nowhere")) as plugin:
+        say(plugin, "A third one.")
+        why = ends(plugin, 1)[0]["why"]
+        assert why.startswith("espeak-ng made no speech with the voice xq-nowhere (") and "--voices" in why
     assert list(Announcer.look(card.config(player="aplay-none"), Path("/"))) == [
         "no program aplay-none: sudo apt install aplay-none"]
 

@@ -248,7 +248,7 @@ def test_a_welded_contact_is_told(tmp_path):
         one.contact.stuck = True
 
     was = Life(BoilerDemand, setting, lines(600), at={200: weld})
-    assert [alert_id for alert_id, text in was.alerts if text and "E_RELAY_STUCK" in text] == ["relay"]
+    assert [alert_id for alert_id, text in was.alerts if text and "E_RELAY_STUCK" in text] == ["relay-test"]
     assert was.at("boiler", 590) is False and was.at("contact", 590) is True
 
 
@@ -256,7 +256,7 @@ def test_cold_reads_as_the_table_of_faults_has_it(tmp_path):
     wire = [*((t, "now/living/heat_demand true") for t in range(0, 2400, 30)),
             *((t, "now/boiler/supply_c 21.0") for t in range(0, 2400, 60))]
     was = life(tmp_path, wire, supply="boiler/supply_c")
-    raised = [text for alert_id, text in was.alerts if alert_id == "no-response" and text]
+    raised = [text for alert_id, text in was.alerts if alert_id == "no-response-test" and text]
     assert raised == [faults.line("E_BOILER_COLD", boiler="test", evidence="nothing became warmer in 30 min")]
 
 

@@ -367,6 +367,22 @@ def test_B69_one_try_a_boot_never_the_last_never_the_same_again() -> None:
     Pin(through_json(state)).begin("c", "v3", "sim", None)  # a stick that starts anew: no guess
 
 
+def test_B69_a_pin_that_was_right_once_makes_no_third_try_without_an_answer() -> None:
+    """Somebody changed it with a phone, and the modem dies at each try; it does not say how many are left."""
+    state: dict[str, Any] = {}
+    Pin(state).begin("a", "v1", "sim", None)
+    Pin(state).right()
+    tries = 0
+    for boot in "bcdef":
+        try:
+            Pin(state).begin(boot, "v1", "sim", None)
+        except Locked:
+            continue
+        tries += 1
+        state = through_json(state)
+    assert tries == 2
+
+
 def test_B69_a_right_pin_is_not_given_to_another_sim_in_the_same_boot() -> None:
     state: dict[str, Any] = {}
     pin = Pin(state)

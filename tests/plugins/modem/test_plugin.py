@@ -102,8 +102,24 @@ def test_send_receive_report_and_what_the_network_says(modem: FakeModem) -> None
     assert [plugin.value(name) for name in ("rssi_dbm", "operator", "network_code", "model")] == [
         -79, "F SFR", "20810", "huawei E3131"]
     assert plugin.value("sms_sent_total") == 3 and plugin.value("sms_received_total") == 1
-    assert "expected 20801" in str(plugin.alerts["wrong_network"]) and "contract" in str(plugin.alerts["network"])
+    assert "expected 20801" in str(plugin.alerts["wrong-network-x"]) and "contract" in str(plugin.alerts["network-x"])
     assert ME not in str(plugin.lines.lines) and "612345678" not in str(plugin.lines.lines)
+
+
+def test_stopped_again_and_again_while_the_network_takes_it_it_goes_out_three_times_at_most(modem: FakeModem) -> None:
+    modem.slow.add(ME)
+    kept: dict[str, Any] = {}
+    for life in range(4):
+        before = modem.swallowed
+        with at_work(Modem, config(modem), kept=kept) as plugin:
+            if not life:
+                plugin.order("send", {"to": ME, "text": "x", "id": "one"})
+            plugin.wait(lambda before=before: plugin.values("sent") or modem.swallowed > before)
+        plugin.collect()
+        kept = plugin.committed
+    assert modem.swallowed == 3
+    (given_up,) = plugin.values("sent")
+    assert given_up["ok"] is False and "3 times without a word" in given_up["error"]
 
 
 def test_reports_that_are_stored_are_read_and_deleted(modem: FakeModem) -> None:
@@ -203,6 +219,31 @@ def test_commands_by_sms_only_with_a_code_only_once_and_from_friends(modem: Fake
 # --- nothing unread is purged ----------------------------------------------------------------------------------------
 
 
+def test_a_code_that_is_still_good_is_shown_to_nobody(modem: FakeModem) -> None:
+    with at_work(Modem, config(modem, strangers_text=True)) as plugin:
+        code = plugin.order("new_code", {}).value["code"]
+        for number in range(5):
+            modem.incoming(ME, f"{(int(code) + 1 + number) % 10**6:06d} status")
+        plugin.wait(lambda: len(plugin.values("incoming")) == 5)
+        modem.incoming(ME, f"{code} status")
+        modem.incoming(STRANGER, f"{code} status")
+        plugin.wait(lambda: len(plugin.values("incoming")) == 7)
+    assert not plugin.values("command") and code not in str(plugin.readings) + str(plugin.lines.lines)
+    assert [value["text"] for value in plugin.values("incoming")[5:]] == ["•••••• status"] * 2
+
+
+def test_a_command_is_told_and_its_code_used_up_before_anything_else_of_its_sms(modem: FakeModem) -> None:
+    """The plugin may be stopped at any reading: the SMS is known then, and never looked at again."""
+    with at_work(Modem, config(modem)) as plugin:
+        code = plugin.order("new_code", {}).value["code"]
+        modem.incoming(ME, f"{code} heater off")
+        plugin.wait(lambda: plugin.values("incoming") and plugin.values("command"))
+    of_it = [item for item in plugin.items if getattr(getattr(item, "what", None), "property", "") in
+             ("incoming", "command")]
+    assert [item.what.property for item in of_it] == ["command", "incoming"]
+    assert code not in of_it[0].kept.decode(), "told, and good for another time"
+
+
 def test_a_message_leaves_the_sim_only_after_its_reading_is_on_disk(
         modem: FakeModem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plugins.modem.mail.DISK_S", 0.1)
@@ -223,6 +264,24 @@ def test_a_message_leaves_the_sim_only_after_its_reading_is_on_disk(
     assert len(plugin.values("incoming")) == 1 and [value["text"] for value in after.values("incoming")] == ["Bonjour"]
 
 
+def test_a_memory_that_cannot_be_chosen_loses_nothing_of_another(modem: FakeModem) -> None:
+    """The slots of two memories have the same numbers."""
+    with at_work(Modem, config(modem)) as plugin:
+        plugin.wait(lambda: plugin.value("state") == "ready")
+        plugin.commits = False
+        modem.incoming(ME, "one")
+        plugin.wait(lambda: plugin.values("incoming"))
+        modem.busy.add("SM")
+        modem.incoming_unit(deliver(ME, split("two", 0)[0], datetime.now(UTC)), "ME")
+        plugin.commits = True
+        plugin.wait(lambda: len(plugin.values("incoming")) == 2)
+        plugin.wait(lambda: not modem.memories["ME"])
+        assert len(modem.memories["SM"]) == 1  # it waits until its memory can be chosen again
+        modem.busy.clear()
+        plugin.wait(lambda: not modem.units)
+    assert [value["text"] for value in plugin.values("incoming")] == ["one", "two"]
+
+
 def test_killed_between_disk_and_delete_nothing_is_told_twice(modem: FakeModem) -> None:
     unit = deliver(ME, split("Bonjour", 0)[0], datetime.now(UTC))
     with at_work(Modem, config(modem)) as plugin:
@@ -239,7 +298,16 @@ def test_what_cannot_be_read_stays_on_the_sim_and_is_counted(modem: FakeModem) -
     modem.incoming(ME, "readable")
     with at_work(Modem, config(modem)) as plugin:
         plugin.wait(lambda: plugin.value("bad_units_total") == 1 and len(modem.units) == 1)
-    assert len(plugin.lines.of("warning")) == 1 and "stays on the SIM" in plugin.lines.of("warning")[0]
+        looks = modem.commands.count("ATE0")
+        modem.unplug()
+        plugin.wait(lambda: plugin.value("state") == "absent")
+        modem.plug()
+        plugin.wait(lambda: modem.commands.count("ATE0") > looks and plugin.value("state") == "ready")
+        lists = modem.commands.count("AT+CMGL=4")
+        plugin.wait(lambda: modem.commands.count("AT+CMGL=4") > lists)
+    (line,) = [line for line in plugin.lines.of("warning") if "SMS" in line]
+    assert "stays on the SIM" in line and "in a phone" in line and plugin.value("bad_units_total") == 1
+    assert "1346610089" not in line.upper() and "3164160098" not in line, "its number, in whatever dress"
     assert [value["text"] for value in plugin.values("incoming")] == ["readable"]
 
 
@@ -247,8 +315,8 @@ def test_a_full_memory_is_an_alert(modem: FakeModem) -> None:
     for number in range(46):
         modem.incoming_unit(bytes([0, 0x44, number]))
     with at_work(Modem, config(modem)) as plugin:
-        plugin.wait(lambda: plugin.alerts.get("storage"))
-    assert plugin.value("sms_storage_pct") == 92.0 and "full to 92 %" in str(plugin.alerts["storage"])
+        plugin.wait(lambda: plugin.alerts.get("storage-x"))
+    assert plugin.value("sms_storage_pct") == 92.0 and "full to 92 %" in str(plugin.alerts["storage-x"])
 
 
 # --- B69: the PIN ----------------------------------------------------------------------------------------------------
@@ -279,14 +347,14 @@ def test_B69_a_wrong_pin_is_tried_once_over_restarts_reboots_and_replugs(tmp_pat
                     plugin.wait(lambda: plugin.value("state") == "absent")
                     modem.plug()
                     plugin.wait(lambda: plugin.value("state") == "sim_locked")
-            assert "E_SIM_LOCKED" in str(plugin.alerts["sim"]) and plugin.value("queue") is None
+            assert "E_SIM_LOCKED" in str(plugin.alerts["sim-x"]) and plugin.value("queue") is None
             kept = plugin.committed
         assert modem.pin_entries == ["9999"] and modem.tries == 2 and modem.sent == []
         with root(tmp_path, "1234", "c") as place, at_work(
                 Modem, config(modem, pin_file="/pin"), root=place, kept=kept) as plugin:
             # the operator wrote the right one; once this boot had its try the next one takes it
             plugin.wait(lambda: plugin.value("state") == "ready" and len(modem.sent) == 3)
-    assert modem.pin_entries == ["9999", "1234"] and plugin.alerts["sim"] is None
+    assert modem.pin_entries == ["9999", "1234"] and plugin.alerts["sim-x"] is None
 
 
 def test_B69_killed_while_trying_is_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +369,7 @@ def test_B69_killed_while_trying_is_a_try(tmp_path: Path, monkeypatch: pytest.Mo
             booked = {**plugin.committed, "pin": {"boot": "boot-a", "version": "other", "result": "tried", "wrong": 1}}
             with at_work(Modem, config(modem, pin_file="/pin"), root=place, kept=booked) as after:
                 after.wait(lambda: after.value("state") == "sim_locked")
-            assert "since this machine started" in str(after.alerts["sim"])
+            assert "since this machine started" in str(after.alerts["sim-x"])
             assert modem.pin_entries == []
         else:
             pytest.fail("tried before it was on disk")
@@ -318,8 +386,8 @@ def test_B69_when_the_pin_is_not_tried_at_all(tmp_path: Path, tries: int, pin: s
             (place / "pin").chmod(mode)
         with at_work(Modem, config(modem, pin_file="/pin" if pin else ""), root=place) as plugin:
             plugin.wait(lambda: plugin.value("state") == "sim_locked")
-            plugin.wait(lambda: plugin.alerts.get("sim"))
-        assert why in str(plugin.alerts["sim"]) and modem.pin_entries == []
+            plugin.wait(lambda: plugin.alerts.get("sim-x"))
+        assert why in str(plugin.alerts["sim-x"]) and modem.pin_entries == []
         if mode != 0o600:
             assert "may be read by others" in next(iter(Modem.look(config(modem, pin_file="/pin"), place)))
 
@@ -394,7 +462,7 @@ def test_B70_a_hung_modem_is_opened_anew_then_restarted(modem: FakeModem, quick:
         plugin.order("send", {"to": ME, "text": "while it hung"})
         plugin.wait(lambda: plugin.value("state") == "hung")
         plugin.wait(lambda: plugin.value("state") == "ready" and sent_ok(plugin))
-        plugin.wait(lambda: plugin.alerts.get("modem", "") is None)
+        plugin.wait(lambda: plugin.alerts.get("modem-x", "") is None)
     assert modem.resets >= 1 and plugin.value("resets_total") >= 1
     assert any("E_MODEM_HUNG" in str(raised.text) for raised in plugin.raised)
 

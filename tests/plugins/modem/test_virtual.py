@@ -6,6 +6,8 @@ import pytest
 
 from agent.api import CommandRefused
 from plugins.modem.config import ModemConfig
+from plugins.modem.dialogue import Dialogue
+from plugins.modem.transport import Mute
 from tests.plugins.modem.virtual import played
 
 ME = "+33612345678"
@@ -123,3 +125,31 @@ def test_without_a_sim_it_says_so_and_looks_again() -> None:
         play.modem._fixed, play.modem.say, play.modem._asks = answer, say, real  # type: ignore[method-assign]
         play.until(lambda: "ready" in play.of("state"))
     assert "no SIM in the modem" in str(play.lines.of("warning"))
+
+
+def test_a_network_that_is_away_for_ten_minutes_is_an_alert_once_over_a_hung_modem_too() -> None:
+    with played() as play:
+        play.until(lambda: "ready" in play.of("state"))
+        play.modem.registered = 2
+        play.until(lambda: play.of("registration")[-1] == "searching")
+        lost_s = play.now_s
+        play.until(lambda: play.now_s >= lost_s + 300)
+        play.modem.mute, play.modem.heals_by_restart = True, True  # another conversation begins meanwhile
+        play.until(lambda: play.alerts.get("network-test"))
+        assert 595 <= play.now_s - lost_s <= 660 and play.modem.resets == 1
+        text = play.alerts["network-test"]
+        assert text.startswith("E_MODEM_NETWORK ") and "10 min" in text and "kept: " in text and "do: " in text
+        play.until(lambda: play.now_s >= lost_s + 1800)
+        play.modem.registered = 5
+        play.until(lambda: play.alerts["network-test"] is None)
+    assert play.raised.count("network-test") == 1
+
+
+@pytest.mark.parametrize(("command", "secret"), [
+    ('AT+CPIN="4711"', "4711"), ('AT+CUSD=1,"*144*4711#",15', "4711"), ("AT+CMGS=4711", "")])
+def test_B69_what_gets_no_answer_is_named_without_what_is_nobodys_business(command: str, secret: str) -> None:
+    with played() as play:
+        play.modem.mute = True
+        with pytest.raises(Mute, match=r"no answer to AT\+C") as silent:
+            Dialogue(play.io, play.modem).ask(command)
+    assert not secret or secret not in str(silent.value)

@@ -70,7 +70,14 @@ class Played:
     def __init__(self, io: ReplayIo, plugin: Modem, modem: VirtualModem, lines: Lines) -> None:
         self.io, self.plugin, self.modem, self.lines = io, plugin, modem, lines
         self.values: list[tuple[float, str, Any]] = []
+        self.alerts: dict[str, str | None] = {}
+        self.raised: list[str] = []
         self._run: Iterator[Any] | None = None
+
+    def alert(self, alert_id: str, text: str | None) -> None:
+        self.alerts[alert_id] = text
+        if text is not None:
+            self.raised.append(alert_id)
 
     @property
     def now_s(self) -> float:
@@ -105,4 +112,6 @@ def played(config: ModemConfig | None = None, **options: Any) -> Iterator[Played
     with io_over(b"x", lines) as io:
         modem = VirtualModem(io.clock, **options)
         io.serial = lambda port, **_: modem  # type: ignore[method-assign,assignment,return-value]
-        yield Played(io, Modem(config or ModemConfig(port="/dev/ttyUSB2")), modem, lines)
+        play = Played(io, Modem(config or ModemConfig(port="/dev/ttyUSB2")), modem, lines)
+        io.alert = play.alert  # type: ignore[method-assign]
+        yield play

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.api import PlainRelay
@@ -189,6 +189,8 @@ def test_a_forced_mode_ends_at_the_next_sunset_or_after_its_hours():
 
 
 @given(st.integers(-10**6, 10**6), st.integers(-10**16, 10**16), st.integers(1, 86_400), st.booleans())
+@example(86_400, -3600 * US, 3600, False)
+@example(7200, -14 * 86_400 * US, 1, True)
 def test_b51_no_forced_mode_outlasts_its_time_whatever_the_clock_does(for_s, jump_us, after_s, restart):
     mode, ends_s = Mode(), min(for_s, 86_400)
     mode.force("on", "x", 0, WALL_US, for_s * US)
@@ -270,7 +272,7 @@ def test_b47_a_relay_that_does_not_follow_is_pulsed_a_few_times_and_told(tmp_pat
     pulses = sum(level for _, level in pins.edges(tmp_path / "set"))
     assert 2 <= pulses <= 4
     assert life.contact.longest_us < 200_000
-    assert [alert_id for alert_id, text in life.alerts if text and "E_RELAY_DEAD" in text] == ["relay"]
+    assert [alert_id for alert_id, text in life.alerts if text and "E_RELAY_DEAD" in text] == ["relay-test"]
     assert life.at("lamp", 2900) is False, "the probe's word, not the wish"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
@@ -361,10 +360,8 @@ def test_switched_off_and_still_off_after_a_restart() -> None:
         assert plugin.values("announcement") == []
 
 
-def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(tmp_path: Path) -> None:
     """The fan of the bus is a real ZeroMQ socket; the wall clock is set so that a minute begins at once."""
-    monkeypatch.setattr(sys.modules["agent.testing.at_work"], "NOWHERE", tmp_path)  # where the bus is
     (tmp_path / "cal").mkdir()
     (tmp_path / "cal/a.ics").write_text(BINS)
     wall0 = us("2026-10-27T06:29:59.300000+00:00")
@@ -374,7 +371,8 @@ def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(
     context: zmq.Context[Any] = zmq.Context.instance()
     lane, fan = bus.bind(context, tmp_path)
     try:
-        with at_work(Schedule, config, root=tmp_path, wall_offset_us=lambda: wall0 - begun) as plugin:
+        with at_work(Schedule, config, root=tmp_path, wall_offset_us=lambda: wall0 - begun,
+                     run_dir=tmp_path) as plugin:
 
             def home() -> Any:
                 now = bus.Now("people", [("people", "anyone_home", "home", boottime_us(), None)])
@@ -391,6 +389,42 @@ def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(
     finally:
         lane.close(0)
         fan.close(0)
+
+
+def test_a_presence_that_was_under_way_for_an_hour_says_nothing_of_now(tmp_path: Path) -> None:
+    """Uplink was away, and then gives what it was given long ago."""
+    context: zmq.Context[Any] = zmq.Context.instance()
+    lane, fan = bus.bind(context, tmp_path)
+    try:
+        with at_work(Schedule, ScheduleConfig(hello=False, time=(), presence="people"), run_dir=tmp_path) as plugin:
+
+            def told(word: str, age_s: float) -> list[Any]:
+                now = bus.Now("people", [("people", "anyone_home", word, boottime_us() - round(age_s * 1e6), None)])
+                fan.send_multipart([b"now/people", bus.encode(now)])
+                time.sleep(0.02)
+                return plugin.values("presence")
+
+            plugin.until("the bus", lambda: told("away", 0.0)[-1:] == ["away"])
+            plugin.until("an old word", lambda: told("home", 3600.0)[-1:] == ["unknown"])
+            plugin.until("a new one", lambda: told("home", 1.0)[-1:] == ["home"])
+    finally:
+        lane.close(0)
+        fan.close(0)
+    assert plugin.values("presence")[-3:] == ["away", "unknown", "home"]
+
+
+def test_that_a_minute_has_come_is_kept_before_or_with_what_is_said_in_it() -> None:
+    """A power cut in between says it once less, never once more."""
+    wall0, begun = us("2026-11-20T12:14:59.500000+00:00"), boottime_us()
+    config = ScheduleConfig(zone="UTC", hello=False)
+    with at_work(Schedule, config, wall_offset_us=lambda: wall0 - begun) as plugin:
+        plugin.until("a quarter past twelve", lambda: plugin.values("announcement"))
+    said = next(n for n, item in enumerate(plugin.items) if getattr(getattr(item, "what", None), "property", "") ==
+                "announcement")
+    kept = [item.kept for item in plugin.items[: said + 1] if getattr(item, "kept", None)]
+    after = Walker()
+    after.restore(json.loads(kept[-1])["walk"])
+    assert after.been(label("2026-11-20T12:15"))
 
 
 def test_a_calendar_file_can_be_replayed() -> None:

@@ -221,9 +221,24 @@ def test_stuck_reads_as_the_table_of_faults_has_it(tmp_path):
     lines = [*words(61), (61, "set/valve false"),
              *((t, f"now/water/index_l {1000 + t / 60}") for t in range(180, 1200, 60))]
     life = Life(WaterValve, config(tmp_path), lines, told=False)
-    raised = [text for alert_id, text in life.alerts if alert_id == "stuck" and text]
+    raised = [text for alert_id, text in life.alerts if alert_id == "stuck-test" and text]
     assert raised == [faults.line("E_VALVE_STUCK", valve="test", told="closed", evidence="5 L have flowed since")]
     assert life.told("position")[-1][1] == "stuck"
+
+
+def test_a_forced_opening_goes_on_after_a_restart_and_never_longer_than_it_may_be():
+    """B27: a clock that was wrong when it was kept, or is now, gives no month of an open burst pipe."""
+    wall_us = 1_800_000_000 * US
+    before = made()
+    before.force_open(60, 0, None)
+    kept = before.kept(600 * US, wall_us)
+    for jump_s, left_s in ((0, 3000), (1000, 2000), (3001, None), (-30 * 86_400, None)):
+        after = Valve(WaterValveConfig(relay=RELAY), 0)
+        after.restore(kept, False, 0, wall_us + jump_s * US)
+        assert (after.forced_until_us is None) if left_s is None else abs(after.forced_until_us - left_s * US) <= 10 * US
+    unknown = Valve(WaterValveConfig(relay=RELAY), 0)
+    unknown.restore(kept, False, 0, None)
+    assert unknown.forced_until_us is None, "no clock, no promise: a burst closes it"
 
 
 # --- the exercise -------------------------------------------------------------------------------------------------
