@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.wire import faults
+from hub.command.values import words
 from hub.live import LiveDevice, NotConnected, PropertyInfo
 from hub.web.audit import Audit
 from hub.web.house import Hut
@@ -113,7 +114,8 @@ def _without_key(value: Any) -> Any:
 def _said(value: Any, info: PropertyInfo) -> str:
     """A value in the answer to a person."""
     if isinstance(value, bool):
-        value = str(value).lower()
+        labels = words(info)
+        value = labels[value] if len(labels) == 2 else str(value).lower()
     elif isinstance(value, int | float):
         value = plain(value)
     return f"{_short(value)[:60]} {info.unit}".rstrip()

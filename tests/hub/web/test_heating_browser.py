@@ -204,7 +204,7 @@ def test_a_slice_is_drawn_moved_and_removed_by_hand(
     assert bar.locator("rect.comfort >> nth=0").get_attribute("x") == str(18 * 60)
     with Obedient(broker.port, "heat") as device:
         tab.page.click("text=Save the week")
-        tab.page.wait_for_selector("text=Schedule: done")
+        tab.page.wait_for_selector("text=Saved: the week of work_week")
         assert device.asked[0][2]["profiles"]["work_week"]["calendar"][1] == ["13:00-17:00", "18:00-22:30"]
     assert tab.errors == []
 
@@ -222,7 +222,7 @@ def test_all_of_it_works_without_a_script(
         tab.page.fill("[name=s-6-2]", "05:00")
         tab.page.fill("[name=e-6-2]", "06:00")
         tab.page.click("text=Save the week")
-        tab.page.wait_for_selector(".message >> text=Schedule: done")
+        tab.page.wait_for_selector(".message >> text=Saved: the week of work_week")
         tab.goto("/device/heat")
         tab.page.select_option("#n-heater form.select [name=value] >> nth=0", "off")
         tab.page.click("#n-heater form.select button >> nth=0")
