@@ -54,7 +54,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
 
     def commands() -> bool:
         """Who may command may see who commanded."""
-        return g.caller.role != "viewer"
+        return bool(g.caller.role != "viewer")
 
     def from_the_history(device_id: str) -> str:
         row = hut.history.overview().devices.get(device_id)
