@@ -33,6 +33,7 @@ min_on_s = 10
 min_off_s = 10
 [plugins.heating.sensors.main]
 source = "w1:28-0316a2799fff"
+interval_s = 2
 [plugins.voice]
 use = "announcer"
 simulate = true
