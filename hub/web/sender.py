@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.wire import faults
+from agent.wire.private import without
 from hub.command.values import words
 from hub.live import LiveDevice, NotConnected, PropertyInfo
 from hub.web.audit import Audit
@@ -21,8 +22,8 @@ from hub.web.house import Hut
 from hub.web.pages import plain
 
 MAX_NOTED = 160
-PRIVATE = ("send", "text-message", "new-code")
-"""What goes to people by telephone: that one commanded it is written down, to whom and what is not."""
+PRIVATE = ("send", "text-message", "new-code", "ussd")
+"""What goes over the telephone network: that it was commanded is written down, to whom and what is not."""
 CONNECTED = ("ready", "init", "sleeping")
 
 
@@ -66,8 +67,8 @@ class Commands:
         outcome = self._send(device, node, info, value, who)
         told = "…" if info.id in PRIVATE else _short(_without_key(value))
         detail = f"{_short(before)} -> {told}" if info.retained else told
-        self._audit.note("set", f"{device.id}/{node}/{info.id}", detail,
-                         "done" if outcome.ok else f"refused: {outcome.text}")
+        text = without(outcome.text, value) if info.id in PRIVATE else outcome.text
+        self._audit.note("set", f"{device.id}/{node}/{info.id}", detail, "done" if outcome.ok else f"refused: {text}")
         return replace(outcome, before=before)
 
     def refusal(self) -> Outcome | None:
