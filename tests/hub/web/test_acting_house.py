@@ -1,5 +1,5 @@
-"""Acting end to end: page, API, Home Assistant and a plain MQTT client command the real heater, announcer and modem; the
-pin moves, speech is made, the message is in the air, and a person sees who did what."""
+"""Acting end to end: page, API, Home Assistant and a plain MQTT client command the real heater, announcer and modem;
+the pin moves, speech is made, the message is in the air, and a person sees who did what."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -41,7 +40,8 @@ def test_api_page_and_mqtt_client_move_the_pin_and_are_written_down(acting: Acti
     acting.mqtt.publish("homie/5/home/heating/mode/set", "auto")
     acting.follows("the mode", lambda: acting.mqtt.value("heating", "mode") != "off")
     acting.mqtt.publish("homie/5/home/heating/setpoint-c/set", "99")
-    acting.follows("the refusal", lambda: "setpoint-c/set: refused" in acting.mqtt.seen.get("homie/5/home/$log/warn", ""))
+    warned = "homie/5/home/$log/warn"
+    acting.follows("the refusal", lambda: "setpoint-c/set: refused" in acting.mqtt.seen.get(warned, ""))
 
     until("the record", lambda: acting.commanded(who="mqtt", node="heating", property="mode", value="auto"), 30)
     assert acting.commanded(who="otto (web)", node="heating", property="mode", value="off", result="done")
@@ -68,8 +68,8 @@ def test_speech_and_a_text_message_of_page_api_and_mqtt_reach_their_ends(acting:
     assert acting.api("POST", "/send_SMS", {"msisdn": OWNER, "text": "by the API"})[0] == 200
     Assistant(acting.mqtt, "voice", "announce").notify("Somebody is at the door")
     Assistant(acting.mqtt, "modem", "text-message").notify("by Home Assistant")
-    until("all SMS", lambda: {"by the API", "by Home Assistant", form["text"]} <= {one.text for one in acting.modem.sent},
-          40, found=lambda: acting.modem.sent)
+    wanted = {"by the API", "by Home Assistant", form["text"]}
+    until("all SMS", lambda: wanted <= {one.text for one in acting.modem.sent}, 40, found=lambda: acting.modem.sent)
     assert {one.to for one in acting.modem.sent} == {OWNER}
     until("all speech", lambda: len(list(acting.speech.rglob("*.wav"))) >= 3, 30)
     until("the record", lambda: len(acting.commanded(node="modem", result="done")) >= 3, 30)
