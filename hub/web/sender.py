@@ -94,7 +94,7 @@ class Commands:
             answer = self._hut.client.request(
                 device.id, "set", {"node": node, "property": info.id, "value": value, "who": who}, self._hut.command_s)
         except NotConnected as error:
-            return Outcome(504, t("command.no_answer", error=str(error)), sent=True)
+            return Outcome(504, t("command.no_answer", error=_sentence(str(error))), sent=True)
         if answer.status != "ok":
             return Outcome(409, answer.error or answer.status, sent=True)
         now = answer.data.get("value") if isinstance(answer.data, dict) else answer.data
@@ -105,6 +105,10 @@ class Commands:
         if isinstance(now, dict | list):
             return Outcome(200, t("command.done", name=info.name), now, sent=True)
         return Outcome(200, t("command.sent", name=info.name, value=_said(now, info)), now, sent=True)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _without_key(value: Any) -> Any:

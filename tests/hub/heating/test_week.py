@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -113,6 +114,10 @@ def test_the_picture_needs_no_style_and_is_empty_without_values() -> None:
     svg = str(picture(day, zone, "a <b> & c"))
     assert 'class="room"' in svg and 'class="aim"' in svg and 'class="on"' in svg and "style" not in svg
     assert "&lt;b&gt;" in svg and day.on_s == 3600
+    for minutes, step in ((20, 5), (60, 15), (240, 60), (1440, 240)):  # a young series has times to read, too
+        svg = str(picture(Day(NOW_US, NOW_US + minutes * MIN_US, [(NOW_US, 19.0)], [], []), zone, ""))
+        times = [int(text[:2]) * 60 + int(text[3:]) for text in re.findall(r">(\d\d:\d\d)<", svg)]
+        assert 3 <= len(times) <= 7 and all(at % step == 0 for at in times), minutes
     assert str(picture(Day(0, 1, [], [], []), zone, "")) == ""
     # the day on which the clock is set back has 25 hours
     autumn = 1_792_879_200_000_000

@@ -216,9 +216,12 @@ def test_sessions_end_after_30_idle_minutes_and_12_hours(web: Web) -> None:
     assert client.get("/").status == 303
 
 
-def test_an_open_stream_ends_with_its_session(web: Web) -> None:
+@pytest.mark.parametrize("path", ["/events/fleet", "/events/heating", "/events/device/bc-power"])
+def test_an_open_stream_ends_with_its_session(web: Web, devices: Devices, path: str) -> None:
+    devices.device("bc-power")
+    until("the device", lambda: web.hut.tree.device("bc-power"))
     client = web.login("vera")
-    with client.stream("/events/fleet") as response:
+    with client.stream(path) as response:
         session = next(one for one in web.accounts.db.sessions() if one.user == "vera")
         assert web.login("anna").post(f"/people/session/{session.id}/end").status == 303
         lines = [line for line in response]
