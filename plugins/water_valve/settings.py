@@ -54,7 +54,10 @@ class WaterValveConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         zone_of(self.timezone)
 
     def local(self, wall_us: int | None) -> datetime | None:
-        return None if wall_us is None else datetime.fromtimestamp(wall_us / 1e6).astimezone(zone_of(self.timezone) if self.timezone else None)
+        """In the zone of ``timezone``, else the machine's."""
+        if wall_us is None:
+            return None
+        return datetime.fromtimestamp(wall_us / 1e6).astimezone(zone_of(self.timezone) if self.timezone else None)
 
     @property
     def meter(self) -> Place:
