@@ -617,11 +617,14 @@ _SPELT = {"%": "pct", "°": "", "/": " ", "³": "3", "²": "2", "µ": "u"}
 """How a unit's signs are written in a property's name: ``temperature_c``, ``flow_l_h``, ``volume_m3``."""
 
 
-LENT = {"Outages": "agent.outages", "SimPins": "agent.simpins", "SimRelay": "agent.simrelay"}
+LENT = {"Outages": "agent.outages", "Place": "agent.places", "SimPins": "agent.simpins",
+        "SimRelay": "agent.simrelay", "plugin_place": "agent.places", "property_place": "agent.places",
+        "topics_of": "agent.places", "zone_of": "agent.zones"}
 """What few plugins need, from where it is: ``from agent.api import SimPins`` imports it for them alone.
 
-``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins. ``Outages``: the
-running outage and its length, over restarts."""
+``property_place``, ``plugin_place``, ``topics_of``: what others' readings are called in agent.toml. ``zone_of``: a time
+zone by its name. ``SimPins``: input pins of a simulated source. ``SimRelay``: a relay behind simulated output pins.
+``Outages``: the running outage and its length, over restarts."""
 
 
 def __getattr__(name: str) -> Any:

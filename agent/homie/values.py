@@ -15,11 +15,10 @@ from decimal import Decimal
 from typing import Any
 
 from agent.api import Property, Value
+from agent.wire.messages import MAX_SET_BYTES
 
 EMPTY_STRING = b"\x00"
 """An empty payload deletes a retained topic, so the empty string travels as one zero byte."""
-MAX_SET_BYTES = 16384
-"""Nobody commands with more; a larger payload is refused before it is looked at."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")

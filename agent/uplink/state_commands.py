@@ -20,6 +20,7 @@ from agent.homie.tree import Tree
 from agent.homie.values import Illegal, parse_set
 from agent.uplink.state_values import Send, Slot, Values
 from agent.wire import topics
+from agent.wire.private import without
 
 TTL_US = 10_000_000
 """A ``/set`` carries no time of issue, so it is worth no more than the seconds a person waits for a switch."""
@@ -137,8 +138,9 @@ class Commands:
         pending = self._pending.pop(command_id)
         slot, command = pending.slot, pending.command
         slot.pending = any(other.slot is slot for other in self._pending.values())
-        self._record(Order(command.node, command.property, None if slot.prop.event else command.value, pending.who,
-                           refusal))
+        kept = None if slot.prop.event else command.value
+        told = without(refusal, command.value) if slot.prop.event and refusal is not None else refusal
+        self._record(Order(command.node, command.property, kept, pending.who, told))
         if pending.done is not None:
             pending.done(value, refusal)
         if refusal is None:

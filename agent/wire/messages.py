@@ -10,6 +10,8 @@ from msgspec import Struct
 from agent.api import Climate, Property
 
 MAX_TTL_S = 60.0
+MAX_SET_BYTES = 16384
+"""Nobody commands with more: the value of one command, as it stands on a ``/set`` topic."""
 
 
 class Receipt(Struct, frozen=True):

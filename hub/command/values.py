@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from agent.wire.messages import MAX_SET_BYTES
 from hub.live import PropertyInfo
 
 MAX_TEXT = 2_000
-MAX_JSON_BYTES = 32 * 1024
 KINDS = {"boolean": "switch", "integer": "number", "float": "number", "enum": "select", "datetime": "moment",
          "json": "json"}
 
@@ -38,6 +38,8 @@ class Control(Struct, frozen=True):
     step: float | None = None
     current: str = ""
     """As published; '' when it never was."""
+    momentary: bool = False
+    """It is done once and has no state."""
 
 
 def control(prop: PropertyInfo, raw: str | None, labels: tuple[str, str] = ("false", "true")) -> Control:
@@ -49,7 +51,7 @@ def control(prop: PropertyInfo, raw: str | None, labels: tuple[str, str] = ("fal
     options = words(prop) if kind in ("select", "switch") else ()
     if kind == "switch" and len(options) != 2:
         options = labels
-    return Control(kind, options, low, high, step, raw or "")
+    return Control(kind, options, low, high, step, raw or "" if prop.retained else "", not prop.retained)
 
 
 def span(prop: PropertyInfo) -> tuple[float | None, float | None, float | None]:
@@ -86,8 +88,8 @@ def from_text(prop: PropertyInfo, text: str, zone: ZoneInfo | None = None) -> An
         case "datetime":
             return moment(text, zone, prop.name)
         case "json":
-            if len(text.encode()) > MAX_JSON_BYTES:
-                raise BadValue(f"{prop.name}: more than {MAX_JSON_BYTES} bytes")
+            if len(text.encode()) > 2 * MAX_SET_BYTES:
+                raise BadValue(f"{prop.name}: more than {MAX_SET_BYTES} bytes")
             try:
                 return from_json(prop, json.loads(text))
             except (ValueError, RecursionError) as error:
@@ -116,8 +118,9 @@ def from_json(prop: PropertyInfo, value: Any) -> Any:
         case "json":
             if not isinstance(value, dict | list):
                 raise BadValue(f"{prop.name}: a JSON object or list")
-            if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) > MAX_JSON_BYTES:
-                raise BadValue(f"{prop.name}: more than {MAX_JSON_BYTES} bytes")
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            if len(text.encode("utf-8", "replace")) > MAX_SET_BYTES:
+                raise BadValue(f"{prop.name}: more than {MAX_SET_BYTES} bytes")
         case _:
             if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
                 raise BadValue(f"{prop.name}: a text of 1 to {MAX_TEXT} characters")

@@ -85,8 +85,8 @@ def _grid(frame: _Frame, zone: ZoneInfo) -> Markup:
         y = frame.y(value)
         parts.append(Markup('<path class="grid" d="M{0} {1:.1f}H{2}"/><text x="{3}" y="{4:.1f}" text-anchor="end">{5:g}'
                             '</text>').format(LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4, value))
-    every = 4 if frame.end_us - frame.start_us > 8 * 3600 * 1_000_000 else 1
-    for at, words in _hours(frame, zone, every):
+    span_h = (frame.end_us - frame.start_us) / 3600e6
+    for at, words in _marks(frame, zone, 240 if span_h > 8 else 60 if span_h > 1.5 else 15 if span_h > 0.5 else 5):
         x = frame.x(at)
         parts.append(Markup('<path class="grid" d="M{0:.1f} {1}V{2}"/>'
                             '<text x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>').format(
@@ -94,14 +94,16 @@ def _grid(frame: _Frame, zone: ZoneInfo) -> Markup:
     return Markup("").join(parts)
 
 
-def _hours(frame: _Frame, zone: ZoneInfo, every: int) -> list[tuple[int, str]]:
+def _marks(frame: _Frame, zone: ZoneInfo, every_min: int) -> list[tuple[int, str]]:
+    """Round times of the clock on the wall."""
     at: datetime = local(frame.start_us, zone).replace(minute=0, second=0, microsecond=0)
     found = []
     while (t_us := round(at.timestamp() * 1e6)) < frame.end_us:
         shown = local(t_us, zone)
-        if t_us > frame.start_us and shown.hour % every == 0 and LEFT + 14 < frame.x(t_us) < WIDTH - 20:
+        round_time = (60 * shown.hour + shown.minute) % every_min == 0
+        if t_us > frame.start_us and round_time and LEFT + 14 < frame.x(t_us) < WIDTH - 20:
             found.append((t_us, f"{shown:%H:%M}"))
-        at = (at.astimezone(ZoneInfo("UTC")) + timedelta(hours=1)).astimezone(zone)
+        at = (at.astimezone(ZoneInfo("UTC")) + timedelta(minutes=min(60, every_min))).astimezone(zone)
     return found
 
 

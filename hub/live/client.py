@@ -66,13 +66,15 @@ class LiveClient:
         that is retained has come, after each connect. Both are called on a thread of ours. ``term``: our own hub's,
         from its store; never taken from the broker, where it may be another hub's (B13)."""
         self.connection = connection
+        # B13: the pages of two hubs at one broker must not throw each other out, so each process has an id of its own
+        self.client_id = f"{connection.client_id}-{secrets.token_hex(4)}"
         self.tree = tree
         self.feed = feed
         self._also = also
         self._on_other = on_other
         self._on_synced = on_synced
         self.term = term
-        self._mark_topic = f"{MARK}-{connection.client_id}"
+        self._mark_topic = f"{MARK}-{self.client_id}"
         self.fault: str | None = None
         self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(QUEUE)
         self._overflow = False
@@ -92,7 +94,7 @@ class LiveClient:
 
     def _make(self) -> mqtt.Client:
         to = self.connection
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=to.client_id, protocol=mqtt.MQTTv5)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=mqtt.MQTTv5)
         if to.username is not None:
             client.username_pw_set(to.username, to.password)
         if to.tls:

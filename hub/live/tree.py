@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.wire import topics
-from agent.wire.messages import HubState, Reported
+from agent.wire.messages import MAX_SET_BYTES, HubState, Reported
 from hub.live.feed import FLEET, HEATING, Feed
 
 STATES = ("init", "ready", "disconnected", "sleeping", "lost")
@@ -22,7 +22,9 @@ MAX_DEVICES = 5_000
 MAX_PROPERTIES = 2_000
 MAX_ALERTS = 100
 MAX_LOG_LINES = 200
-MAX_VALUE_BYTES = 8 * 1024
+MAX_VALUE_BYTES = 4 * MAX_SET_BYTES
+"""A heater's schedule is made of several commands, one for each profile."""
+MAX_LINE_BYTES = 8 * 1024
 MAX_DESCRIPTION_BYTES = 1024 * 1024
 MAX_TEXT = 500
 T = TypeVar("T")
@@ -266,7 +268,7 @@ class LiveTree:
     def _alert(self, device: _Device, alert_id: str, payload: bytes, retained: bool, now_us: int) -> None:
         if payload:
             old = device.alerts.get(alert_id)
-            text = _text(payload, MAX_VALUE_BYTES)
+            text = _text(payload, MAX_LINE_BYTES)
             if (old and old.text == text) or (old is None and len(device.alerts) >= MAX_ALERTS):
                 return
             device.alerts[alert_id] = Alert(text, None if retained else (old.since_us if old else now_us))
@@ -276,7 +278,7 @@ class LiveTree:
 
     def _log(self, device: _Device, level: str, payload: bytes, now_us: int) -> None:
         self._log_n += 1
-        device.log.append(LogLine(self._log_n, level, _text(payload, MAX_VALUE_BYTES), now_us))
+        device.log.append(LogLine(self._log_n, level, _text(payload, MAX_LINE_BYTES), now_us))
         self.feed.touch(device.key, ("log",))
 
     def _value(

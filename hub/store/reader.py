@@ -220,6 +220,21 @@ class Reader:
                               "t_us < ? ORDER BY t_us LIMIT ?", (series_id, start_us, end_us, limit)).fetchall()
         return [Sample(t, values.loaded(value, boolean), quality) for t, value, quality in rows]
 
+    def newest(self, node: str, prop: str, limit: int, device: str | None = None) -> list[tuple[str, Sample]]:
+        """(device, sample) of one property of every device, or of one, newest first: at most ``limit``."""
+        found: list[tuple[str, Sample]] = []
+        with self.snapshot() as db:
+            every = db.execute(
+                "SELECT s.id, d.device, s.datatype FROM series s JOIN devices d ON d.id = s.device_id "
+                "WHERE s.node = ? AND s.property = ? AND (? IS NULL OR d.device = ?)", (node, prop, device, device))
+            for series_id, of, datatype in every.fetchall():
+                rows = db.execute("SELECT t_us, value, quality FROM samples WHERE series_id = ? ORDER BY t_us DESC "
+                                  "LIMIT ?", (series_id, limit))
+                found += [(of, Sample(t, values.loaded(value, datatype == "boolean"), quality))
+                          for t, value, quality in rows]
+        found.sort(key=lambda one: one[1].t_us, reverse=True)
+        return found[:limit]
+
     def chart(self, series_id: int, start_us: int, end_us: int, max_points: int = 1000) -> Chart:
         """At most ``max_points`` points; see :mod:`hub.store.charts`."""
         with self.snapshot() as db:

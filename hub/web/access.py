@@ -124,8 +124,14 @@ class Gate:
                 g.session_secret = cookie
 
     def _ask_to_log_in(self) -> BaseResponse:
+        if not g.api and request.method not in SAFE and "text/html" in request.headers.get("Accept", ""):
+            # a person's form, and their session has ended: back to the page it stood on, by way of the login
+            page = urlsplit(request.headers.get("Referer", ""))
+            there = own_path(page.path or "/") if _origin(page.geturl()) in (_origin(request.host_url), self._origin) \
+                else "/"
+            return redirect(f"/login?ended&next={quote(there)}", 303)
         if g.api or request.headers.get("X-Background") is not None or request.method not in SAFE:
-            answer = jsonify(error=self.texts("error.t401"))
+            answer = jsonify(error=self.texts("error.t401" if g.api else "error.ended"))
             answer.status_code = 401
             if g.api:
                 answer.headers["WWW-Authenticate"] = "Bearer"
@@ -138,7 +144,7 @@ class Gate:
     def form_token(self) -> str:
         """What each form carries as ``_form``: bound to the session, or before the login to a cookie of its own."""
         if g.caller is not None and g.caller.session is not None:
-            return self._sign(g.session_secret)
+            return _of_session(g.session_secret)
         if not g.form_secret:
             g.form_secret, g.new_form_secret = secrets.token_urlsafe(24), True
         return self._sign(g.form_secret)
@@ -151,9 +157,12 @@ class Gate:
         origin = request.headers.get("Origin") or _origin(request.headers.get("Referer", ""))
         if origin not in (_origin(request.host_url), self._origin) or not origin:
             abort(400, "csrf")
-        secret = g.session_secret if g.caller is not None else g.form_secret
-        given = request.form.get("_form") or request.headers.get("X-Form", "")
-        if not secret or not hmac.compare_digest(self._sign(secret), given.encode("ascii", "replace").decode()):
+        given = (request.form.get("_form") or request.headers.get("X-Form", "")).encode("ascii", "replace").decode()
+        if g.caller is not None:
+            good = hmac.compare_digest(_of_session(g.session_secret), given)
+        else:
+            good = bool(g.form_secret) and hmac.compare_digest(self._sign(g.form_secret), given)
+        if not good:
             abort(400, "csrf")
 
     # --- out ---------------------------------------------------------------------------------------------
@@ -190,6 +199,12 @@ class Gate:
 
     def _set(self, response: BaseResponse, name: str, value: str, max_age: int | None = None) -> None:
         response.set_cookie(name, value, path="/", secure=self.secure, httponly=True, samesite="Lax", max_age=max_age)
+
+
+def _of_session(secret: str) -> str:
+    """The form token of a session: made of its secret alone, so a page that stays open while the hub is restarted (a
+    tablet on the wall) still commands. It tells nothing of the secret."""
+    return hmac.new(secret.encode("utf-8", "replace"), b"form", hashlib.sha256).hexdigest()
 
 
 def _origin(url: str) -> str:

@@ -45,6 +45,11 @@ class Caller(Struct, frozen=True):
     session: Session | None = None
     token: Token | None = None
 
+    @property
+    def key(self) -> str:
+        """Tells callers apart, for limits and keys: two tokens may have the same name."""
+        return f"{self.name}#{self.token.id}" if self.token is not None else self.name
+
 
 class Accounts:
     """All of it. ``now_us`` is the wall clock, handed in by tests."""

@@ -10,6 +10,7 @@ from hub import ca
 from hub.pairing import PairingError, Registry
 from hub.web.access import needs
 from hub.web.audit import Audit
+from hub.web.commands import last_commands
 from hub.web.house import Hut
 
 ROWS = 100
@@ -41,7 +42,8 @@ def blueprint(hut: Hut, audit: Audit) -> Blueprint:
     def log() -> str:
         before = request.args.get("before", "")
         rows = hut.accounts.db.audit_rows(ROWS, int(before) if before.isdecimal() and len(before) < 18 else None)
-        return render_template("audit.html", rows=rows, broken=hut.accounts.db.audit_break(),
+        commands = last_commands(hut.history.reader, ROWS)
+        return render_template("audit.html", rows=rows, commands=commands, broken=hut.accounts.db.audit_break(),
                                older=rows[-1].n if len(rows) == ROWS else None)
 
     @bp.get("/login/ca.pem")

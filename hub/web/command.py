@@ -38,7 +38,7 @@ class Desk:
 
     def checked(self, device_id: str, node: str, prop: str, typed: Callable[[PropertyInfo], Any]) -> Outcome:
         """Send what ``typed`` makes for the property."""
-        wait = self.hut.rate.wait_s(g.caller.name)
+        wait = self.hut.rate.wait_s(g.caller.key)
         if wait > 0:
             return Outcome(429, self.hut.texts("command.wait", seconds=math.ceil(wait)))
         found = self.commands.settable(device_id, node, prop)
@@ -74,7 +74,7 @@ class Desk:
             return run()
         if not 1 <= len(given) <= MAX_KEY or not given.isprintable():
             return Outcome(400, t("command.key_bad"))
-        key, what = _hash(g.caller.name, given), _hash(request.path, asked)
+        key, what = _hash(g.caller.key, given), _hash(request.path, asked)
         earlier = web_once.begin(db, key, what, self.hut.now_us())
         if earlier is not None:
             if earlier.asked != what:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from hub.live import LiveDevice, NotConnected
 from hub.web.access import Gate, needs
 from hub.web.audit import Audit
+from hub.web.commands import last_commands
 from hub.web.device_view import OWN, Viewer, device_view
 from hub.web.facts import SYS, facts
 from hub.web.house import Hut, from_history
@@ -20,6 +21,7 @@ from hub.web.values import shown
 
 TEMPLATE = "device_parts.html"
 LOG_LINES = 200
+COMMANDS = 20
 SPARK_US = 6 * 3600 * 1_000_000
 SPARK_POINTS = 48
 FEW_POINTS = 5
@@ -46,8 +48,13 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
         if live is None:
             return from_the_history(device_id)
         return render_template("device.html", view=device_view(hut, live, viewer()), since=since,
-                               log=hut.tree.log(device_id), error=request.args.get("error", ""),
+                               log=hut.tree.log(device_id),
+                               commands=last_commands(hut.history.reader, COMMANDS, device_id) if commands() else [],
                                note=hut.notes.get(request.args.get("note", ""), g.caller.name))
+
+    def commands() -> bool:
+        """Who may command may see who commanded."""
+        return bool(g.caller.role != "viewer")
 
     def from_the_history(device_id: str) -> str:
         row = hut.history.overview().devices.get(device_id)
@@ -120,7 +127,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
                 cleared = 0
         except NotConnected as error:
             audit.note("remove device", device_id, result=f"refused: {error}")
-            return redirect(f"/device/{device_id}?error={_query(str(error))}", 303)
+            return redirect(f"/device/{device_id}?note={hut.notes.add(g.caller.name, str(error), ok=False)}", 303)
         hut.accounts.db.remove_device(device_id, hut.now_us())
         audit.note("remove device", device_id, detail=f"{cleared} retained topics cleared")
         return redirect(f"/?removed={_query(device_id)}", 303)

@@ -26,7 +26,7 @@ from hub.web.sse import Changes
 from hub.web.zones import field
 
 TEMPLATE = "heating_parts.html"
-HOUR_US = 3600 * 1_000_000
+LEAST_US = 20 * 60 * 1_000_000
 DAY_US = 24 * 3600 * 1_000_000
 POINTS = 288
 MAX_SAMPLES = 100_000
@@ -139,7 +139,8 @@ class Pages:
         if not found:
             return None
         first = min((points[0][0] for points in found.values() if points), default=now)
-        start = max(now - DAY_US, min(first, now - HOUR_US))  # a young series: its first hour is worth a picture too
+        # a young series: its first minutes are worth a picture too
+        start = max(now - DAY_US, min(first, now - LEAST_US))
         return Day(start, now, found.get(SERIES[0], []), _changes(found.get(SERIES[1], [])),
                    on_times(found.get(SERIES[2], []), now))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, abort, request
+from msgspec.structs import replace
 from werkzeug.wrappers import Response as BaseResponse
 
 from hub.command.values import BadValue, moment
@@ -65,7 +67,20 @@ def blueprint(pages: Pages, desk: Desk) -> Blueprint:
         if made is None:
             abort(400)
         prop, make = made
-        return desk.answer(send(one, prop, make), back(one))
+        outcome = send(one, prop, make)
+        if outcome.ok and prop in ("levels", "schedule"):
+            outcome = replace(outcome, text=said(given("do")))
+        return desk.answer(outcome, back(one))
+
+    def said(do: str) -> str:
+        match do:
+            case "comfort" | "eco":
+                return t("heating.done_forced", what=t(f"heating.{do}"))
+            case "supplementary" | "exceptional":
+                return t("heating.done_level", profile=given("profile"), level=t(f"heating.level_{do}"))
+            case "end":
+                return t("heating.done_end", level=t(f"heating.level_{level()}"))
+        return t(f"heating.done_{do.replace('-', '_')}", profile=given("profile"))
 
     def action(one: Heater, do: str) -> tuple[str, Callable[[], Any]] | None:
         match do:
@@ -136,7 +151,7 @@ def blueprint(pages: Pages, desk: Desk) -> Blueprint:
             return pages.page(one, status=409)
         editor = Editor(given("profile"), given("comfort_c"), given("eco_c"), weeks.of_form(request.form),
                         given("base"))
-        words = {key: t(f"heating.slice_{key}") for key in ("time", "same", "overlap", "many")}
+        words = {key: t(f"heating.slice_{key}") for key in ("time", "same", "many")}
         if not weeks.check(editor.week, words):
             editor.error = t("heating.slices_wrong")
             return pages.page(one, editor=editor, status=400)
@@ -150,7 +165,8 @@ def blueprint(pages: Pages, desk: Desk) -> Blueprint:
         if not outcome.ok:
             editor.error = outcome.text
             return pages.page(one, editor=editor, status=outcome.status)
-        return desk.answer(outcome, f"{one.path}?profile={editor.profile}#week")
+        outcome = replace(outcome, text=t("heating.saved", profile=editor.profile))
+        return desk.answer(outcome, f"{one.path}?profile={quote(editor.profile)}#week")
 
     def copy(one: Heater, editor: Editor) -> BaseResponse:
         """On the page only: nothing is sent before it is saved."""

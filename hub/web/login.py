@@ -56,7 +56,8 @@ def blueprint(hut: Hut, gate: Gate, audit: Audit) -> Blueprint:
     def login() -> Response:
         if g.caller is not None:
             return redirect("/", 303)
-        return page(note=hut.texts("login.logged_out") if "out" in request.args else "")
+        note = "logged_out" if "out" in request.args else "ended" if "ended" in request.args else ""
+        return page(note=hut.texts(f"login.{note}") if note else "")
 
     @bp.post("/login")
     @needs("open")

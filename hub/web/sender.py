@@ -14,14 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.wire import faults
+from agent.wire.private import without
+from hub.command.values import words
 from hub.live import LiveDevice, NotConnected, PropertyInfo
 from hub.web.audit import Audit
 from hub.web.house import Hut
 from hub.web.pages import plain
 
 MAX_NOTED = 160
-PRIVATE = ("send", "text-message", "new-code")
-"""What goes to people by telephone: that one commanded it is written down, to whom and what is not."""
+PRIVATE = ("send", "text-message", "new-code", "ussd")
+"""What goes over the telephone network: that it was commanded is written down, to whom and what is not."""
 CONNECTED = ("ready", "init", "sleeping")
 
 
@@ -65,8 +67,8 @@ class Commands:
         outcome = self._send(device, node, info, value, who)
         told = "…" if info.id in PRIVATE else _short(_without_key(value))
         detail = f"{_short(before)} -> {told}" if info.retained else told
-        self._audit.note("set", f"{device.id}/{node}/{info.id}", detail,
-                         "done" if outcome.ok else f"refused: {outcome.text}")
+        text = without(outcome.text, value) if info.id in PRIVATE else outcome.text
+        self._audit.note("set", f"{device.id}/{node}/{info.id}", detail, "done" if outcome.ok else f"refused: {text}")
         return replace(outcome, before=before)
 
     def refusal(self) -> Outcome | None:
@@ -92,7 +94,7 @@ class Commands:
             answer = self._hut.client.request(
                 device.id, "set", {"node": node, "property": info.id, "value": value, "who": who}, self._hut.command_s)
         except NotConnected as error:
-            return Outcome(504, t("command.no_answer", error=str(error)), sent=True)
+            return Outcome(504, t("command.no_answer", error=_sentence(str(error))), sent=True)
         if answer.status != "ok":
             return Outcome(409, answer.error or answer.status, sent=True)
         now = answer.data.get("value") if isinstance(answer.data, dict) else answer.data
@@ -105,6 +107,10 @@ class Commands:
         return Outcome(200, t("command.sent", name=info.name, value=_said(now, info)), now, sent=True)
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def _without_key(value: Any) -> Any:
     """A lock's key opens something: it is not written down."""
     return {name: "…" if name == "key" else one for name, one in value.items()} if isinstance(value, dict) else value
@@ -113,7 +119,8 @@ def _without_key(value: Any) -> Any:
 def _said(value: Any, info: PropertyInfo) -> str:
     """A value in the answer to a person."""
     if isinstance(value, bool):
-        value = str(value).lower()
+        labels = words(info)
+        value = labels[value] if len(labels) == 2 else str(value).lower()
     elif isinstance(value, int | float):
         value = plain(value)
     return f"{_short(value)[:60]} {info.unit}".rstrip()

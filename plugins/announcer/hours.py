@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, tzinfo
-from pathlib import Path
+from datetime import datetime, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MIN = 1440
@@ -44,21 +42,6 @@ def parse_hours(text: str) -> Hours:
     if begin == end:
         raise ValueError(f'quiet_hours: "{text[:40]}": expected two different times of a day')
     return Hours(frozenset(map(DAYS.index, words)), begin, end)
-
-
-def zone_of(name: str, root: Path) -> tzinfo:
-    """A zone by name; ``""``: the one of this machine. Raises ValueError in the words of agent.toml."""
-    if name:
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f'zone: "{name[:60]}" is no zone here, expected one as "Europe/Paris" (on a machine '
-                             "without zones: pip install tzdata)") from None
-    try:
-        with (root / "etc/localtime").open("rb") as file:
-            return ZoneInfo.from_file(file)
-    except (OSError, ValueError):
-        return UTC
 
 
 def quiet_until(hours: Iterable[Hours], zone: tzinfo, wall_us: int | None) -> str | None:

@@ -13,14 +13,13 @@ from typing import Any
 
 import msgspec
 
-from agent.api import CommandRefused, Io, Plugin, Reading, Subscription, Value, Yielded
+from agent.api import CommandRefused, Io, Plugin, Reading, Subscription, Value, Yielded, zone_of
 
 from . import asking
 from .cache import Cache, Journal
 from .desk import Desk, Moment
 from .events import Event, decode, recorded
 from .gate import Refused
-from .hours import zone_of
 from .programs import sound_trouble, template
 from .properties import PROPERTIES
 from .settings import AnnouncerConfig
@@ -40,7 +39,7 @@ class Announcer(Plugin, name="announcer"):
 
     def __init__(self, config: AnnouncerConfig) -> None:
         super().__init__(config)
-        self._desk = Desk(config, zone_of(config.zone, Path("/")))
+        self._desk = Desk(config, zone_of(config.timezone))
         self._speaker: Speaker | None = None
         self._cache = Cache(None, 0)
         self._journal = Journal(None)
@@ -54,7 +53,7 @@ class Announcer(Plugin, name="announcer"):
 
     def run(self, io: Io) -> Iterator[Yielded]:
         config: AnnouncerConfig = self.config
-        self._desk = Desk(config, zone_of(config.zone, _root(io)), _boot(io))
+        self._desk = Desk(config, zone_of(config.timezone, _root(io)), _boot(io))
         self._told = {}
         with contextlib.ExitStack() as stack:
             stream = io.messages(lambda: self._open(io))

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from .hours import parse_hours, zone_of
+from agent.api import zone_of
+
+from .hours import parse_hours
 
 PRIORITIES = ("low", "normal", "high", "alarm")
 """Lowest first."""
@@ -35,7 +37,7 @@ class AnnouncerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Of full amplitude, until a command says otherwise."""
     quiet_hours: tuple[str, ...] = ()
     """``"22:00-07:00"``, local; also ``"sat,sun 21:00-09:00"`` by the day on which they begin."""
-    zone: str = ""
+    timezone: str = ""
     """``Europe/Paris``; left out: this machine's."""
     alarms_pass: tuple[Literal["quiet_hours", "lock", "disabled"], ...] = ("quiet_hours",)
     """What does not hold up an announcement of priority ``alarm``."""
@@ -66,7 +68,7 @@ class AnnouncerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def __post_init__(self) -> None:
         for one in self.quiet_hours:
             parse_hours(one)
-        zone_of(self.zone, Path("/"))
+        zone_of(self.timezone)
         places = set(re.findall(r"\{([^{}]*)\}", " ".join(self.command)))
         if self.command and "wav" not in places:
             raise ValueError("command: one argument holds {wav}, where the program is to write")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from agent.api import AnyRelay
-
-_HEATER = re.compile(r"(?:([a-z0-9-]+)/)?([a-z0-9-]+)")
-_PLACE = re.compile(r"(?:([a-z0-9-]+)/)?([a-z0-9-]+)/([a-z0-9_]+)")
+from agent.api import AnyRelay, Place, plugin_place, property_place, topics_of
 
 Heater = tuple[str | None, str]
 """Device (None: this one) and plugin."""
@@ -18,10 +14,8 @@ Heater = tuple[str | None, str]
 
 def heater(text: str) -> Heater:
     """Raises ValueError."""
-    found = _HEATER.fullmatch(text)
-    if found is None:
-        raise ValueError(f'"{text}": expected "<heater>", or "<device>/<heater>" of another device')
-    return found[1], found[2]
+    device, node, _ = plugin_place(text)
+    return device, node
 
 
 class BoilerDemandConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,23 +57,21 @@ class BoilerDemandConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("heaters: one is named twice")
         if self.min_heaters > len(self.heaters):
             raise ValueError(f"min_heaters: {self.min_heaters} of {len(self.heaters)} heaters would never be")
-        if self.supply and _PLACE.fullmatch(self.supply) is None:
-            raise ValueError(f'supply: "{self.supply}": expected "<plugin>/<property>", or '
-                             '"<device>/<plugin>/<property>" of another device')
+        if self.supply:
+            try:
+                property_place(self.supply)
+            except ValueError as error:
+                raise ValueError(f"supply: {error}") from None
 
     @property
     def places(self) -> dict[Heater, str]:
         return {heater(text): text for text in self.heaters}
 
     @property
-    def supply_place(self) -> tuple[str | None, str, str] | None:
-        found = _PLACE.fullmatch(self.supply) if self.supply else None
-        return None if found is None else (found[1], found[2], found[3])
+    def supply_place(self) -> Place | None:
+        return property_place(self.supply) if self.supply else None
 
     @property
     def topics(self) -> list[str]:
         """Of the bus."""
-        nodes: list[tuple[str | None, str]] = list(self.places)
-        if self.supply_place is not None:
-            nodes.append(self.supply_place[:2])
-        return sorted({f"now/{node}" if device is None else f"live/{device}/{node}" for device, node in nodes})
+        return list(topics_of([*(Place(*one) for one in self.places), self.supply_place]))

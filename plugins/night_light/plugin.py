@@ -19,12 +19,13 @@ from agent.api import (
     RelayState,
     Subscription,
     Value,
+    property_place,
 )
 
 from .decide import Lamp, Wish
 from .modes import DAY_US, US, WORDS, parsed
 from .properties import properties
-from .settings import NightLightConfig, place
+from .settings import NightLightConfig
 
 TICK_S = 0.5
 FIRST_WORD_S = 10.0
@@ -46,7 +47,7 @@ class NightLight(Plugin, name="night_light"):
     def __init__(self, config: NightLightConfig) -> None:
         super().__init__(config)
         self._light: Lamp | None = None
-        self._place = place(config.sensor) if config.sensor else None
+        self._place = property_place(config.sensor) if config.sensor else None
         self._wish: bool | None = None
         self._insist = False
         self._due_us = 0
@@ -64,7 +65,7 @@ class NightLight(Plugin, name="night_light"):
 
     @classmethod
     def hears(cls, config: NightLightConfig) -> list[str]:
-        return [place(config.sensor).topic] if config.sensor else []
+        return [property_place(config.sensor).topic] if config.sensor else []
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class NightLight(Plugin, name="night_light"):
         until_s = io.clock.monotonic_s() + TICK_S
         while not io.stopping and (left_s := until_s - io.clock.monotonic_s()) > 0:
             heard = bus.get(left_s)
-            if heard is not None and (heard.device, heard.node, heard.property) == self._place:
+            if heard is not None and self._place is not None and self._place.is_of(heard):
                 light.light(heard.value, heard.quality, heard.t_us)
 
     def _by_hand(self, io: Io, light: Lamp, state: RelayState, now_us: int, wall_us: int | None) -> None:

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from agent.api import AnyRelay
+from agent.api import AnyRelay, property_place
 
-_PLACE = re.compile(r"(?:([a-z0-9-]+)/)?([a-z0-9-]+)/([a-z0-9_]+)")
 LX = (10.0, 20.0)
 PERCENT = (20.0, 25.0)
 """On below, off above."""
-
-
-class Place(NamedTuple):
-    """One property of one plugin."""
-
-    device: str | None
-    """None: this one."""
-    node: str
-    name: str
-
-    @property
-    def topic(self) -> str:
-        return f"now/{self.node}" if self.device is None else f"live/{self.device}/{self.node}"
-
-
-def place(text: str) -> Place:
-    """``node/property`` of this device, ``device/node/property`` of another. Raises ValueError."""
-    found = _PLACE.fullmatch(text)
-    if found is None:
-        raise ValueError(f'"{text}": expected "<plugin>/<property>", or "<device>/<plugin>/<property>" of another '
-                         "device")
-    return Place(*found.groups())
 
 
 class NightLightConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,7 +49,7 @@ class NightLightConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("sensor: give it, or latitude and longitude: else nothing says when it is dark")
         if self.sensor:
             try:
-                place(self.sensor)
+                property_place(self.sensor)
             except ValueError as error:
                 raise ValueError(f"sensor: {error}") from None
         below, above = self.thresholds

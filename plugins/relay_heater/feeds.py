@@ -4,44 +4,18 @@ bus of this machine (kernel documentation, w1/slaves/w1_therm.rst: ``w1_slave``)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
-from msgspec import Struct
-
-from agent.api import Heard
+from agent.api import Place, property_place
 
 W1 = "w1:"
 _TEMPERATURE = re.compile(r"\bt=(-?[0-9]{1,7})\b")
 _ID = re.compile(r"[0-9a-f]{2}-[0-9a-f]{1,16}")
 
 
-class Place(Struct, frozen=True):
-    """A property somewhere."""
-
-    device: str | None
-    node: str
-    property: str
-
-    @property
-    def topic(self) -> str:
-        """What to subscribe to; a prefix."""
-        return f"now/{self.node}" if self.device is None else f"live/{self.device}/{self.node}"
-
-    def is_of(self, heard: Heard) -> bool:
-        return (heard.device, heard.node, heard.property.replace("-", "_")) == (self.device, self.node, self.property)
-
-
 def place(text: str) -> Place | None:
     """``node/property`` or ``device/node/property``; None for nothing and for a 1-Wire sensor."""
-    if not text or text.startswith(W1):
-        return None
-    *device, node, name = text.split("/")
-    return Place(device[0] if device else None, node, name.replace("-", "_"))
-
-
-def topics(places: Iterable[Place | None]) -> tuple[str, ...]:
-    return tuple(sorted({one.topic for one in places if one is not None}))
+    return None if not text or text.startswith(W1) else property_place(text)
 
 
 def w1_id(source: str) -> str | None:

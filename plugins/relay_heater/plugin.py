@@ -26,6 +26,7 @@ from agent.api import (
     Subscription,
     Value,
     Yielded,
+    topics_of,
 )
 
 from . import feeds, tell
@@ -90,7 +91,7 @@ class RelayHeater(Plugin, name="relay_heater"):
         control = self._control = Control(self.config, now_us, None, self.config.frost_floor_c)
         learner = self._learner = Learner(self.config.preheat)
         relay: Relay = io.relay()  # type: ignore[attr-defined]
-        wanted = feeds.topics([*self._places.values(), *self._inputs.values()])
+        wanted = topics_of([*self._places.values(), *self._inputs.values()])
         bus: Subscription | None = io.subscribe(*wanted) if wanted else None  # type: ignore[attr-defined]
         try:
             while not io.stopping:
@@ -277,4 +278,4 @@ def _of(sensor: Any, now_us: int) -> float | None:
     """The last digit that says something."""
     if sensor is None or sensor.value_c is None or sensor.lost(now_us):
         return None
-    return round(sensor.value_c, 3)
+    return round(float(sensor.value_c), 3)

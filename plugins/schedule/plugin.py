@@ -9,7 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.api import CommandRefused, ConfigError, Inbox, Io, Plugin, Reading, RetryLater, Subscription, Value, Yielded
+from agent.api import (
+    CommandRefused,
+    ConfigError,
+    Inbox,
+    Io,
+    Plugin,
+    Reading,
+    RetryLater,
+    Subscription,
+    Value,
+    Yielded,
+    zone_of,
+)
 
 from . import calendars, events, phrases
 from .house import House
@@ -17,7 +29,6 @@ from .plan import GOOD_S, TIME_GOOD_S, Job, Phrases, Plan
 from .properties import PROPERTIES
 from .settings import ScheduleConfig
 from .walk import Walker, label_of, moment
-from .zones import zone_of
 
 TICK_S = 15.0
 KEEP_S = 600.0
@@ -54,7 +65,7 @@ class Schedule(Plugin, name="schedule"):
         self._live = False
         self._wall: tuple[float, int] | None = None
         """A replay's own time: seconds since boot, and the wall time then."""
-        self._zone = zone_of(config.zone, Path("/"))
+        self._zone = zone_of(config.timezone)
         self._house = House(config)
         self._bad = self._announced = self._silent = 0
         self._shelf: calendars.Shelf | None = None
@@ -84,7 +95,7 @@ class Schedule(Plugin, name="schedule"):
             greeted = not config.hello or not self._may_greet(io)
             while not io.stopping:
                 now_s, wall_us = self._now_s(io), self._wall_us(io)
-                if self._live and not config.zone and now_s >= due["zone"]:
+                if self._live and not config.timezone and now_s >= due["zone"]:
                     due["zone"], self._zone = now_s + ZONE_S, zone_of("", io.root)
                 self._calendar(io, now_s, wall_us, due)
                 if now_s >= due["retell"]:

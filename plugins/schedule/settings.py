@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from agent.api import zone_of
+
 from .slices import parse_days, parse_slice, parse_time
-from .zones import zone_of
 
 NodeId = Annotated[str, Meta(pattern="^[a-z0-9-]*$")]
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -71,7 +71,7 @@ class ScheduleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     language: Literal["en", "fr"] = "en"
     phrases: Annotated[str, Meta(max_length=300)] = ""
     """A file in place of the language's own phrases; the time in words stays in the language."""
-    zone: str = ""
+    timezone: str = ""
     """``Europe/Paris``; left out: this machine's."""
     time: tuple[TimeRule, ...] = (
         TimeRule(days=("weekdays",), slices=("06:00-21:00",)),
@@ -101,6 +101,6 @@ class ScheduleConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How often values are told that do not change."""
 
     def __post_init__(self) -> None:
-        zone_of(self.zone, Path("/"))
+        zone_of(self.timezone)
         if self.holiday_profiles and not self.heater:
             raise ValueError("holiday_profiles: needs heater, the instance whose profile is meant")

@@ -64,7 +64,7 @@ class WaterValve(Plugin, name="water_valve"):
 
     @classmethod
     def hears(cls, config: WaterValveConfig) -> list[str]:
-        return [config.topic]
+        return [config.meter.topic]
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class WaterValve(Plugin, name="water_valve"):
         meter = self.config.meter
         while not io.stopping and (left_s := until_s - io.clock.monotonic_s()) > 0:
             heard = bus.get(left_s)
-            if heard is None or (heard.device, heard.node) != meter:
+            if heard is None or not meter.is_of(heard):
                 continue
             valve.heard(heard.property, heard.value, heard.quality, heard.t_us)
             if heard.property == "leak":

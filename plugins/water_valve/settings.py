@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Meta, Struct
 
-from agent.api import AnyRelay
+from agent.api import AnyRelay, Place, plugin_place, zone_of
 
-_METER = re.compile(r"(?:([a-z0-9-]+)/)?([a-z0-9-]+)")
 Leak = Literal["drip", "running", "burst", "vacation"]
 LEAKS = ("none", "drip", "running", "burst", "vacation", "unknown")
 """What a water meter may say of a leak."""
@@ -48,30 +45,20 @@ class WaterValveConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How often everything is told; a change is told at once."""
 
     def __post_init__(self) -> None:
-        if _METER.fullmatch(self.water) is None:
-            raise ValueError(f'water: "{self.water}": expected "<plugin>", or "<device>/<plugin>" of another device')
+        try:
+            plugin_place(self.water)
+        except ValueError as error:
+            raise ValueError(f"water: {error}") from None
         if self.exercise_hours[0] >= self.exercise_hours[1]:
             raise ValueError(f"exercise_hours: {list(self.exercise_hours)}: expected the earlier hour first")
-        try:
-            self.zone()
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f'timezone: "{self.timezone}": no such zone; expected one as Europe/Paris') from None
-
-    def zone(self) -> tzinfo | None:
-        """None: the machine's."""
-        return ZoneInfo(self.timezone) if self.timezone else None
+        zone_of(self.timezone)
 
     def local(self, wall_us: int | None) -> datetime | None:
-        return None if wall_us is None else datetime.fromtimestamp(wall_us / 1e6).astimezone(self.zone())
+        """In the zone of ``timezone``, else the machine's."""
+        if wall_us is None:
+            return None
+        return datetime.fromtimestamp(wall_us / 1e6).astimezone(zone_of(self.timezone) if self.timezone else None)
 
     @property
-    def meter(self) -> tuple[str | None, str]:
-        """Device (None: this one) and node."""
-        found = _METER.fullmatch(self.water)
-        assert found is not None
-        return found[1], found[2]
-
-    @property
-    def topic(self) -> str:
-        device, node = self.meter
-        return f"now/{node}" if device is None else f"live/{device}/{node}"
+    def meter(self) -> Place:
+        return plugin_place(self.water)

@@ -45,6 +45,7 @@ function element(html) {
 function morph(old, fresh) {
   // what somebody may be typing in, or what the script drew, while it is still for the same thing
   if ("keep" in old.dataset && old.dataset.keep === fresh.dataset.keep) return;
+  if (old.nodeName === "OUTPUT") return;  // an answer stands until it was read, whatever else changes
   for (const {name, value} of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }

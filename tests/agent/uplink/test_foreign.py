@@ -87,6 +87,7 @@ def test_a_plugin_hears_others_and_speaks_to_them_and_a_new_uplink_is_told_again
         plugin._post(bus.Publish("meter", "homie/5/rig/heater/relay/set", b"true"))
         until("the command", lambda: client.heard, 20)
         assert client.heard == [("cmnd/washer/POWER", b"ON", False)]
+        until("the refusal", lambda: any("nothing is published to" in line["message"] for line in rig.log()), 20)
         said = "\n".join(line["message"] for line in rig.log())
         assert "'hutkeeper/1/+/records' (" in said and "'homie/5/rig/#' (" in said
         assert "nothing is published to 'homie/5/rig/heater/relay/set'" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,8 +12,9 @@ from hub.command.values import BadValue
 from hub.heating.chart import Day, on_times, picture
 from hub.heating.levels import check_levels, moment_us, rfc3339
 from hub.heating.week import Bar, bars, calendar_of, check, clock, copied, minute, of_calendar, of_form
+from plugins.relay_heater.calendar import parse
 
-WORDS = {"time": "time", "same": "same", "overlap": "overlap", "many": "more than {n}"}
+WORDS = {"time": "time", "same": "same", "many": "more than {n}"}
 NOW_US = 1_795_000_000_000_000
 MIN_US = 60_000_000
 
@@ -40,9 +42,18 @@ def test_what_is_wrong_is_said_at_its_slice() -> None:
     week = of_form(form)
     assert not check(week, WORDS)
     assert [[row.error for row in rows] for rows in week] == [
-        ["", "overlap"], ["time"], ["same"], ["time"], [""], ["overlap"], ["time"]]
+        ["", ""], ["time"], ["same"], ["time"], [""], [""], ["time"]]
     assert week[1][0].start == "25:00"  # what was typed stays, to be mended
     bars(week)
+
+
+def test_slices_may_overlap_as_the_heater_takes_them() -> None:
+    week = of_form({"s-0-0": "06:00", "e-0-0": "08:00", "s-0-1": "07:30", "e-0-1": "09:00", "s-4-0": "22:00",
+                    "e-4-0": "03:00", "s-5-0": "02:00", "e-5-0": "04:00"})
+    assert check(week, WORDS)
+    made = calendar_of(week)
+    assert made[0] == ["06:00-08:00", "07:30-09:00"] and made[4:6] == [["22:00-03:00"], ["02:00-04:00"]]
+    assert [list(day) for day in parse(made).days] == made  # the heater's own parser
 
 
 def test_an_emptied_slice_is_no_slice_and_the_rest_is_put_in_order() -> None:
@@ -103,6 +114,10 @@ def test_the_picture_needs_no_style_and_is_empty_without_values() -> None:
     svg = str(picture(day, zone, "a <b> & c"))
     assert 'class="room"' in svg and 'class="aim"' in svg and 'class="on"' in svg and "style" not in svg
     assert "&lt;b&gt;" in svg and day.on_s == 3600
+    for minutes, step in ((20, 5), (60, 15), (240, 60), (1440, 240)):  # a young series has times to read, too
+        svg = str(picture(Day(NOW_US, NOW_US + minutes * MIN_US, [(NOW_US, 19.0)], [], []), zone, ""))
+        times = [int(text[:2]) * 60 + int(text[3:]) for text in re.findall(r">(\d\d:\d\d)<", svg)]
+        assert 3 <= len(times) <= 7 and all(at % step == 0 for at in times), minutes
     assert str(picture(Day(0, 1, [], [], []), zone, "")) == ""
     # the day on which the clock is set back has 25 hours
     autumn = 1_792_879_200_000_000

@@ -117,6 +117,20 @@ def _try(live: Live, device: str) -> messages.Response | None:
         return None
 
 
+def test_b13_two_hubs_at_one_broker_do_not_throw_each_other_out(live: Live, broker: Broker) -> None:
+    other = Live(broker.port)
+    try:
+        until("the other one", lambda: other.client.connected[0])
+        since = live.client.connected[1]
+        with Devices(broker.port) as devices:
+            for n in range(20):
+                devices.send("homie/5/a/$state", "ready" if n % 2 else "init")
+        until("both", lambda: all(one.tree.device("a") is not None for one in (live, other)))
+        assert live.client.connected == (True, since) and other.client.connected[0]
+    finally:
+        other.client.stop()
+
+
 def test_without_a_broker_asking_says_so() -> None:
     live = Live(free_port())
     with pytest.raises(NotConnected, match="broker"):

@@ -130,6 +130,38 @@ def test_every_post_needs_our_form_and_our_origin(web: Web) -> None:
     assert _database(web) == before
 
 
+def test_a_page_that_was_open_while_the_hub_restarted_still_commands(web: Web) -> None:
+    """The form token is bound to the session, and sessions outlive a restart; one of before the login does not."""
+    client = web.login("anna")
+    token, stranger = client.form_token("/"), Client(web.port)
+    before_login = stranger.form_token("/login")
+    gate = next(hook.__self__ for hook in web.app.before_request_funcs[None] if isinstance(hook.__self__, Gate))
+    gate._key = b"another process"
+    kind = {"Content_Type": "application/x-www-form-urlencoded"}
+    form = urlencode({"_form": token, "name": ""})
+    answer = client.request("POST", "/people/add", form, Origin=client.origin, **kind)
+    assert answer.status == 400 and "too old" not in answer.text  # the name is what is wrong
+    form = urlencode({"_form": before_login, "name": "anna", "password": PASSWORD})
+    assert "too old" in stranger.request("POST", "/login", form, Origin=client.origin, **kind).text
+    # the token tells neither the session nor the token of another
+    assert token not in client.cookies.values() and token != web.login("anna").form_token("/")
+
+
+def test_a_form_of_an_ended_session_leads_to_the_login_and_back(web: Web) -> None:
+    client = web.login("anna")
+    page = f"{client.origin}/heating/heat/heater?profile=x"
+    client.cookies.clear()
+    html_ = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html,*/*;q=0.8"}
+    answer = client.request("POST", "/heating/heat/heater/schedule", "a=b", Referer=page, **html_)
+    assert answer.status == 303 and answer.headers["Location"] == "/login?ended&next=/heating/heat/heater"
+    assert "was not done" in client.get(answer.headers["Location"]).text
+    elsewhere = client.request("POST", "/logout", "a=b", Referer="http://evil.example/x", **html_)
+    assert elsewhere.headers["Location"] == "/login?ended&next=/"
+    assert client.request("POST", "/set_profile", "a=b", Referer=page, **html_).status == 401  # a program's call
+    script = client.request("POST", "/heating/heat/heater/do", "a=b", Referer=page, Accept="application/json")
+    assert script.status == 401 and "nothing was done" in script.json["error"]
+
+
 def test_no_get_changes_anything(web: Web, devices: Devices) -> None:
     devices.device("bc-power")
     until("the device", lambda: web.hut.tree.device("bc-power"))
@@ -184,9 +216,12 @@ def test_sessions_end_after_30_idle_minutes_and_12_hours(web: Web) -> None:
     assert client.get("/").status == 303
 
 
-def test_an_open_stream_ends_with_its_session(web: Web) -> None:
+@pytest.mark.parametrize("path", ["/events/fleet", "/events/heating", "/events/device/bc-power"])
+def test_an_open_stream_ends_with_its_session(web: Web, devices: Devices, path: str) -> None:
+    devices.device("bc-power")
+    until("the device", lambda: web.hut.tree.device("bc-power"))
     client = web.login("vera")
-    with client.stream("/events/fleet") as response:
+    with client.stream(path) as response:
         session = next(one for one in web.accounts.db.sessions() if one.user == "vera")
         assert web.login("anna").post(f"/people/session/{session.id}/end").status == 303
         lines = [line for line in response]

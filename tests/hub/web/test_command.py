@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from agent.api import Property
+from agent.homie.values import Illegal, parse_set
 from agent.testing.broker import Broker
+from agent.uplink.orders import as_payload
 from agent.wire import messages, topics
+from agent.wire.messages import MAX_SET_BYTES
 from hub.command.rate import Rate
 from hub.command.values import BadValue, control, from_json, from_text
 from hub.live import PropertyInfo
@@ -75,13 +79,26 @@ def test_a_form_field_becomes_a_typed_value(info: PropertyInfo, text: str, value
     (prop("boolean"), "true"), (prop("boolean"), 1), (prop("float", "5:30"), 30.5), (prop("float", "5:"), 4),
     (prop("float"), True), (prop("float"), float("nan")), (prop("float"), "12"), (prop("integer"), 1.5),
     (prop("enum", "off,auto"), "on"), (prop("enum", "off,auto"), 1), (prop("string"), ""), (prop("string"), "x" * 3000),
-    (prop("json"), "text"), (prop("json"), {"a": "x" * 40_000}), (prop("datetime"), "tomorrow"),
+    (prop("json"), "text"), (prop("json"), {"a": "x" * MAX_SET_BYTES}), (prop("datetime"), "tomorrow"),
     (prop("datetime"), "2026-07-01T22:00"), (prop("datetime"), 5),
 ])
 def test_what_does_not_fit_is_said_in_one_line(info: PropertyInfo, value: Any) -> None:
     with pytest.raises(BadValue) as said:
         from_json(info, value)
     assert len(str(said.value).splitlines()) == 1
+
+
+def test_the_largest_command_is_the_agents_own_limit() -> None:
+    """What this hub lets through no agent refuses for its size, and what it refuses no agent takes."""
+    largest = {"ä": "x" * (MAX_SET_BYTES - len('{"ä":""}'.encode()))}
+    declared = Property(name="p", datatype="json", settable=True)
+    assert from_json(prop("json"), largest) == largest
+    assert parse_set(declared, as_payload(largest)) == largest
+    larger = {"ä": largest["ä"] + "x"}
+    with pytest.raises(BadValue, match=str(MAX_SET_BYTES)):
+        from_json(prop("json"), larger)
+    with pytest.raises(Illegal):
+        parse_set(declared, as_payload(larger))
 
 
 def test_a_control_fits_its_datatype() -> None:
@@ -123,6 +140,24 @@ def test_the_script_of_the_page_gets_json(ruling: Web, device: Obedient) -> None
     answer = otto.post("/device/heat/set", form, Accept="application/json")
     assert answer.status == 409 and answer.json["error"] == device.refuse
     assert ruling.accounts.db.audit_rows(1)[0].result == f"refused: {device.refuse}"
+
+
+def test_a_switch_is_answered_with_its_own_words_and_what_is_done_once_has_one_button(
+    ruling: Web, devices: Devices, broker: Broker
+) -> None:
+    told = {"homie": "5.0", "version": 1, "name": "x", "nodes": {"n": {"name": "N", "type": "t", "properties": {
+        "v": {"name": "Valve", "datatype": "boolean", "settable": True, "format": "closed,open"},
+        "list": {"name": "List them now", "datatype": "boolean", "settable": True, "retained": False},
+        "ask": {"name": "Ask the network", "datatype": "string", "settable": True, "retained": False}}}}}
+    devices.device("lamp", described=told, n__v="true")
+    until("the device", lambda: ruling.hut.tree.device("lamp"))
+    otto = ruling.login("otto")
+    page = otto.get("/device/lamp").text
+    assert page.count('aria-label="List them now"') == 1 and ">Do it</button>" in page and ">Send</button>" in page
+    with Obedient(broker.port, "lamp") as lamp:
+        form = {"node": "n", "property": "v", "value": "false"}
+        answer = otto.post("/device/lamp/set", form, Accept="application/json")
+        assert answer.json["text"] == "Done: Valve is now closed." and lamp.asked == [("n", "v", False)]
 
 
 def test_without_a_connection_nothing_is_sent_and_it_is_said(ruling: Web, devices: Devices, device: Obedient) -> None:

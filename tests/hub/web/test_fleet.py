@@ -162,7 +162,8 @@ def test_removing_a_device_clears_what_the_broker_keeps_and_nothing_else(web: We
     until("both", lambda: len(web.hut.tree.devices()) == 2)
     client = web.login("anna")
     refused = client.post("/device/bc-power/remove")
-    assert refused.status == 303 and "stop" in refused.headers["Location"]  # still connected
+    assert refused.status == 303 and "stop" in client.get(refused.headers["Location"]).text  # still connected
+    assert "Call us" not in client.get("/device/bc-power?error=Call+us").text  # no link puts words on our page
     devices.send("homie/5/bc-power/$state", "lost")
     until("the loss", lambda: web.hut.tree.device("bc-power").state == "lost")
     assert client.post("/device/bc-power/remove").headers["Location"] == "/?removed=bc-power"

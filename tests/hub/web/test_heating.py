@@ -150,12 +150,27 @@ def test_a_week_is_changed_by_plain_forms(ruling: Web, device: Obedient) -> None
 
 def test_a_wrong_slice_is_said_beside_it_and_what_was_typed_stays(ruling: Web, device: Obedient) -> None:
     otto = ruling.login("otto")
-    answer = otto.post(f"{PATH}/schedule", week_form(otto.get(PATH).text, **{"s-1-2": "22:00", "e-1-2": "23:00"}))
-    assert answer.status == 400 and "overlaps another slice" in answer.text
-    assert 'name="e-1-2" value="23:00"' in answer.text and 'aria-invalid="true"' in answer.text
+    answer = otto.post(f"{PATH}/schedule", week_form(otto.get(PATH).text, **{"s-1-2": "22:00", "e-1-2": "25:00"}))
+    assert answer.status == 400 and "a time of day as 06:00" in answer.text
+    assert 'name="e-1-2" value="25:00"' in answer.text and 'aria-invalid="true"' in answer.text
     for wrong in ({"comfort_c": "50"}, {"comfort_c": ""}, {"eco_c": "21"}):
         assert otto.post(f"{PATH}/schedule", week_form(otto.get(PATH).text, **wrong)).status == 400
     assert device.taken == []
+
+
+def test_a_long_schedule_is_read_whole(ruling: Web, devices: Devices) -> None:
+    """It is made of several commands, each as long as one may be."""
+    long: dict[str, Any] = json.loads(json.dumps(SCHEDULE))
+    for n in range(8):
+        day = [f"{at // 60:02d}:{at % 60:02d}-{at // 60:02d}:{at % 60 + 10:02d}" for at in range(0, 1440, 30)]
+        long["profiles"][f"long_{n}"] = {**long["profiles"]["frost"], "calendar": [day] * 7}
+    text = json.dumps(long)
+    assert len(text) > 32_000
+    devices.send("homie/5/heat/heater/schedule", text)
+    until("it", lambda: ruling.hut.tree.device("heat").value("heater", "schedule") == text)
+    page = ruling.login("otto").get(f"{PATH}?profile=long_7").text
+    assert "no schedule that could be read" not in page and 'value="23:30"' in page
+    assert "[plugins.heater.profiles.&lt;name&gt;]" in page or "[plugins.heater.profiles." in page
 
 
 def test_a_week_that_was_changed_meanwhile_is_not_overwritten(ruling: Web, devices: Devices, device: Obedient) -> None:

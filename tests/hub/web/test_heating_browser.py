@@ -146,6 +146,33 @@ def test_a_command_is_answered_on_the_page_and_the_card_follows(
     assert [error for error in tab.errors if "status of 409" not in error and "status of 503" not in error] == []
 
 
+def test_an_answer_stands_while_the_card_changes_around_it(
+    ruling: Web, open_tab: Callable[..., Tab], devices: Devices, broker: Broker
+) -> None:
+    """Other buttons, an override that comes and goes: what came of a command is read all the same."""
+    soon = (datetime.now(UTC) + timedelta(hours=3)).isoformat(timespec="seconds")
+    base = {"base": {"profile": "work_week"}, "supplementary": None, "exceptional": None, "forced": None}
+    forced = json.dumps({**base, "forced": {"setpoint_c": 21.5, "until": soon}})
+    heater(devices, "heat", mode="forced", levels=forced)
+    until("the heater", lambda: ruling.hut.tree.device("heat"))
+    tab = open_tab()
+    for path in ("/heating", "/heating/heat/heater"):
+        tab.goto(path)
+        tab.page.wait_for_selector(".overrides >> text=21.5")
+        with Obedient(broker.port, "heat"):
+            tab.page.click("text=Back to automatic")
+            devices.send("homie/5/heat/heater/levels", json.dumps(base))
+            tab.page.wait_for_selector(".heater .overrides", state="detached")
+            tab.page.wait_for_selector("text=Back to automatic", state="detached")
+            devices.send("homie/5/heat/heater/why", f"off: on {path} again")
+            tab.page.wait_for_selector(f".why >> text=on {path} again")
+            assert "Mode is now auto" in tab.page.inner_text(".actions output >> nth=0")
+        devices.send("homie/5/heat/heater/mode", "forced")
+        devices.send("homie/5/heat/heater/levels", forced)
+        until("it", lambda: ruling.hut.tree.device("heat").value("heater", "levels") == forced)
+    assert tab.errors == []
+
+
 def test_an_end_is_shown_and_meant_in_the_zone_of_the_browser(
     ruling: Web, open_tab: Callable[..., Tab], devices: Devices, broker: Broker
 ) -> None:
@@ -204,7 +231,7 @@ def test_a_slice_is_drawn_moved_and_removed_by_hand(
     assert bar.locator("rect.comfort >> nth=0").get_attribute("x") == str(18 * 60)
     with Obedient(broker.port, "heat") as device:
         tab.page.click("text=Save the week")
-        tab.page.wait_for_selector("text=Schedule: done")
+        tab.page.wait_for_selector("text=Saved: the week of work_week")
         assert device.asked[0][2]["profiles"]["work_week"]["calendar"][1] == ["13:00-17:00", "18:00-22:30"]
     assert tab.errors == []
 
@@ -222,7 +249,7 @@ def test_all_of_it_works_without_a_script(
         tab.page.fill("[name=s-6-2]", "05:00")
         tab.page.fill("[name=e-6-2]", "06:00")
         tab.page.click("text=Save the week")
-        tab.page.wait_for_selector(".message >> text=Schedule: done")
+        tab.page.wait_for_selector(".message >> text=Saved: the week of work_week")
         tab.goto("/device/heat")
         tab.page.select_option("#n-heater form.select [name=value] >> nth=0", "off")
         tab.page.click("#n-heater form.select button >> nth=0")
@@ -240,7 +267,7 @@ def test_the_device_page_answers_beside_the_control_and_counts_parts(
     with Obedient(broker.port, "hall") as hall:
         tab.goto("/device/hall")
         tab.page.click("form.switch button >> text=off")
-        tab.page.wait_for_selector("output.good >> text=Announcements is now false")
+        tab.page.wait_for_selector("output.good >> text=Announcements is now off")
         tab.page.fill("form.desk textarea", "Dinner is ready")
         # a value comes while somebody types: the words stay
         devices.send("homie/5/hall/$alert/x", "E_TEST something; do: nothing")

@@ -37,7 +37,7 @@ def at(now_s: float, wall_us: int | None = None) -> Moment:
 
 
 def desk(boot: str = "boot-1", **fields: Any) -> Desk:
-    return Desk(AnnouncerConfig(zone="Europe/Paris", **fields), PARIS, boot)
+    return Desk(AnnouncerConfig(timezone="Europe/Paris", **fields), PARIS, boot)
 
 
 def wish(text: str, priority: str = "normal", **more: Any) -> asking.Wish:

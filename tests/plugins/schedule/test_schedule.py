@@ -303,11 +303,11 @@ def test_nobody_home_is_silent_and_unknown_is_as_configured() -> None:
     heard = {"bus": "people", "property": "anyone_home"}
     lines = [(0.0, {"now": "2026-11-20T11:59:30Z"}), (1.0, heard | {"value": "away"}),
              (800.0, heard | {"value": "home"}), (1700.0, heard | {"value": "unknown"}), (2760.0, {})]
-    config = ScheduleConfig(zone="UTC", hello=False, presence="people")
+    config = ScheduleConfig(timezone="UTC", hello=False, presence="people")
     assert said(replayed(config, *lines)) == ["time-2026-11-20T12:15"]
-    loud = ScheduleConfig(zone="UTC", hello=False, presence="people", presence_unknown="speak")
+    loud = ScheduleConfig(timezone="UTC", hello=False, presence="people", presence_unknown="speak")
     assert said(replayed(loud, *lines)) == ["time-2026-11-20T12:15", "time-2026-11-20T12:30", "time-2026-11-20T12:45"]
-    nobody = ScheduleConfig(zone="UTC", hello=False, presence="people", presence_max_age_s=100)
+    nobody = ScheduleConfig(timezone="UTC", hello=False, presence="people", presence_max_age_s=100)
     assert said(replayed(nobody, *lines)) == [], "a word of 130 s ago is none"
 
 
@@ -315,14 +315,14 @@ def test_holidays_follow_the_heaters_profile() -> None:
     heard = {"bus": "heater", "property": "profile"}
     lines = [(0.0, {"now": "2026-11-20T06:59:30Z"}), (60.0, heard | {"value": "away_week"}),
              (1800.0, heard | {"value": "comfort"}), (2800.0, {})]
-    config = ScheduleConfig(zone="UTC", hello=False, heater="heater", holiday_profiles=("away_week",))
+    config = ScheduleConfig(timezone="UTC", hello=False, heater="heater", holiday_profiles=("away_week",))
     records = replayed(config, *lines)
     assert said(records) == ["time-2026-11-20T07:00", "time-2026-11-20T07:30", "time-2026-11-20T07:45"]
     assert [one["value"] for one in records if one.get("property") == "holiday"][:2] == [False, True]
 
 
 def test_the_hour_that_spring_leaves_out_is_one_announcement_of_the_true_time() -> None:
-    config = ScheduleConfig(zone="Europe/Paris", hello=False, time=(TimeRule(slices=("00:00-24:00",)),))
+    config = ScheduleConfig(timezone="Europe/Paris", hello=False, time=(TimeRule(slices=("00:00-24:00",)),))
     records = replayed(config, (0.0, {"now": "2026-03-29T00:44:50Z"}), (1500.0, {}))
     words = [one["value"]["text"] for one in records if one.get("property") == "announcement"]
     assert len(words) == 2 and "quarter to two" in words[0].lower() and "three o'clock" in words[1].lower()
@@ -335,7 +335,7 @@ def test_without_the_time_nothing_is_announced_and_it_is_said() -> None:
 
 
 def test_hello_once_in_ten_minutes_and_not_to_an_empty_house() -> None:
-    assert said(replayed(ScheduleConfig(zone="UTC"), (0.0, {"bus": "x"}), (60.0, {})))[0].startswith("hello-")
+    assert said(replayed(ScheduleConfig(timezone="UTC"), (0.0, {"bus": "x"}), (60.0, {})))[0].startswith("hello-")
     away = [(0.0, {"bus": "people", "property": "anyone_home", "value": "away"}), (60.0, {})]
     assert said(replayed(ScheduleConfig(presence="people"), *away)) == []
     kept: dict[str, Any] = {}
@@ -366,7 +366,7 @@ def test_a_calendar_and_the_real_clock_and_the_presence_of_the_real_bus(tmp_path
     (tmp_path / "cal/a.ics").write_text(BINS)
     wall0 = us("2026-10-27T06:29:59.300000+00:00")
     begun = boottime_us()
-    config = ScheduleConfig(zone="Europe/Paris", hello=False, time=(), presence="people", reminders=RULES,
+    config = ScheduleConfig(timezone="Europe/Paris", hello=False, time=(), presence="people", reminders=RULES,
                             calendar="/cal")
     context: zmq.Context[Any] = zmq.Context.instance()
     lane, fan = bus.bind(context, tmp_path)
@@ -416,7 +416,7 @@ def test_a_presence_that_was_under_way_for_an_hour_says_nothing_of_now(tmp_path:
 def test_that_a_minute_has_come_is_kept_before_or_with_what_is_said_in_it() -> None:
     """A power cut in between says it once less, never once more."""
     wall0, begun = us("2026-11-20T12:14:59.500000+00:00"), boottime_us()
-    config = ScheduleConfig(zone="UTC", hello=False)
+    config = ScheduleConfig(timezone="UTC", hello=False)
     with at_work(Schedule, config, wall_offset_us=lambda: wall0 - begun) as plugin:
         plugin.until("a quarter past twelve", lambda: plugin.values("announcement"))
     said = next(n for n, item in enumerate(plugin.items) if getattr(getattr(item, "what", None), "property", "") ==
@@ -428,7 +428,7 @@ def test_that_a_minute_has_come_is_kept_before_or_with_what_is_said_in_it() -> N
 
 
 def test_a_calendar_file_can_be_replayed() -> None:
-    config = ScheduleConfig(zone="Europe/Paris", hello=False, time=(), reminders=RULES, interval_s=86_400)
+    config = ScheduleConfig(timezone="Europe/Paris", hello=False, time=(), reminders=RULES, interval_s=86_400)
     records = list(Replay(Schedule, config, BINS.encode(), instance="schedule").records())
     days = [(round(one["t"] / 3600, 2), one["value"]["text"]) for one in records
             if one.get("property") == "announcement"]
@@ -438,7 +438,7 @@ def test_a_calendar_file_can_be_replayed() -> None:
 
 def test_fixed_words_at_a_fixed_time() -> None:
     rules = (FixedRule(time="20:00", say="Time for the pills.", days=("weekdays",), priority="high"),)
-    records = replayed(ScheduleConfig(zone="UTC", hello=False, time=(), at=rules),
+    records = replayed(ScheduleConfig(timezone="UTC", hello=False, time=(), at=rules),
                        (0.0, {"now": "2026-11-20T19:59:30Z"}), (90.0, {}))
     [event] = [one["value"] for one in records if one.get("property") == "announcement"]
     assert event == {"id": "at0-2026-11-20T20:00", "text": "Time for the pills.", "kind": "at", "priority": "high",

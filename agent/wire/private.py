@@ -1,0 +1,26 @@
+"""What was said to people and over the telephone is nobody's business: an answer is kept without it. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+HIDDEN = "…"
+LEAST = 3
+"""A shorter word says nothing, and is in every other one."""
+_NUMBER = re.compile(r"\+?[0-9](?:[ ./()-]?[0-9]){5,}")
+
+
+def without(text: str, value: Any) -> str:
+    """``text`` without any text of the command ``value``, and without what looks like a telephone number (a plugin may
+    write it in another form than it came)."""
+    for word in sorted(_texts(value), key=len, reverse=True):
+        text = text.replace(word, HIDDEN)
+    return _NUMBER.sub(HIDDEN, text)
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return {value} if len(value) >= LEAST else set()
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {text for item in items for text in _texts(item)}
