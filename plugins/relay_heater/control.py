@@ -178,6 +178,8 @@ class Control:
                                 f"{(self.response.until_us - now_us) / MINUTE_US:.0f} min", safety=True)
         if self.books.on_for_us(now_us) >= MAX_ON_US:
             return _Wish(False, "on for 4 h: a pause", safety=True)
+        if not standing_in and main.value_c >= aim.setpoint_c:
+            self.response.enough()
         wanted = self.demand.want(on, main.value_c, setpoint_c, aim.delta_plus_c, aim.delta_minus_c, now_us)
         why = f"{main.value_c:.1f} °C, {setpoint_c:.1f} °C wanted"
         if self.window.open:
@@ -203,7 +205,7 @@ class Control:
 
     def _silent_room(self, now_us: int) -> bool:
         assert self.main is not None
-        return (self.response.look(now_us, self.books.on_since_us, self.main)
+        return (self.response.look(now_us, self.books.on_since_us, self.main, self.truth.draws(now_us))
                 or self.response.resting(now_us, self.main))
 
     def _blind(self, now_us: int, aim: Aim) -> _Wish:
@@ -257,8 +259,8 @@ class Control:
             found["E_RELAY_STUCK"] = self.truth.stuck
         if self.truth.dead:
             found["E_RELAY_DEAD"] = self.truth.dead
-        if self.response.level:
-            found["E_NO_HEATING_RESPONSE"] = self.response.failed
+        if self.response.alarm:
+            found["E_NO_HEATING_RESPONSE"] = self.response.alarm
         if self.window.overdue:
             found["W_WINDOW_OPEN"] = self.window.overdue
         self.alerts = found

@@ -12,6 +12,7 @@ heating, or another sensor that moved by 1.5 °C, without a last digit changing.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import Any
 
@@ -19,7 +20,9 @@ from .settings import SensorConfig
 
 US = 1_000_000
 MINUTE_US = 60 * US
-KEEP_US = 32 * MINUTE_US
+KEEP_US = 36 * MINUTE_US
+LEVEL_US = 4 * MINUTE_US
+"""The mean over so long is where the room is: one sample alone is noise."""
 RATE_C_MIN = 1.0
 STEP_C = 0.5
 MOST_C = 2.5
@@ -28,6 +31,8 @@ AGREE_RATE_C_MIN = 0.5
 NEAR_C = 3.0
 """After a gap: so far from the last good value needs no longer proof."""
 FORGET_US = 3600 * US
+DRIFT_C_H = 3.0
+"""A room may have gone so far within a gap; what is farther away is another place, and no slope leads there."""
 JUMP_US = 10 * MINUTE_US
 JUMP_SAMPLES = 5
 FROZEN_US = 25 * MINUTE_US
@@ -56,8 +61,9 @@ class Sensor:
         """The last good one; old or not."""
         self.good_us: int | None = None
         """CLOCK_BOOTTIME of it. None also while frozen."""
-        self.history: deque[tuple[int, float]] = deque()
-        """Good samples of the last half hour."""
+        self.times: list[int] = []
+        self.values: list[float] = []
+        """Good samples of the last half hour and their stamps, all of one place: after a jump they begin anew."""
         self.bogus = 0
         self.last_lie = ""
         self.frozen = ""
@@ -95,12 +101,21 @@ class Sensor:
             return False
         if not self._follows(t_us, c):
             return False
+        if self._doubted and self.times:  # it was lost meanwhile
+            gap_us = self._doubted[0][0] - self.times[-1]
+            if abs(self._doubted[0][1] - self.values[-1]) > STEP_C + DRIFT_C_H * gap_us / FORGET_US:
+                self._forget()
         self._doubted = []
         self.value_c, self.good_us = c, t_us
-        self.history.append((t_us, c))
-        while self.history and self.history[0][0] < t_us - KEEP_US:
-            self.history.popleft()
+        self.times.append(t_us)
+        self.values.append(c)
+        if self.times[0] < t_us - KEEP_US - LEVEL_US:
+            old = bisect_left(self.times, t_us - KEEP_US)
+            del self.times[:old], self.values[:old]
         return True
+
+    def _forget(self) -> None:
+        self.times, self.values = [], []
 
     def _lie(self, value: object, quality: str | None) -> str:
         if quality not in GOOD_WORDS:
@@ -182,7 +197,7 @@ class Sensor:
 
     def _freeze(self, why: str) -> None:
         self.frozen, self.good_us, self._doubted = why, None, []
-        self.history.clear()
+        self._forget()
 
     # --- what others ask ------------------------------------------------------------------------------------
 
@@ -202,14 +217,16 @@ class Sensor:
 
     def alarm_us(self) -> int:
         """When it will be called absent if nothing comes."""
-        return self._known_us + ALARM_US
+        heard_us = max(self._heard_us, self._started_us) + self.max_age_us
+        return (heard_us if self.frozen else self._known_us) + ALARM_US
 
     def alarms(self, now_us: int) -> dict[str, str]:
         """Code -> what to say."""
         found = {}
-        if self.frozen:
+        silent = now_us - max(self._heard_us, self._started_us) >= self.max_age_us + ALARM_US
+        if self.frozen and not silent:
             found["E_SENSOR_FROZEN"] = f"{self.name} stands still: {self.frozen}"
-        elif now_us - self._known_us >= ALARM_US:
+        elif silent or now_us - self._known_us >= ALARM_US:
             found["E_SENSOR_ABSENT"] = f"{self.name}: {self.lost(now_us)}"
         if len(self._lies) == LIES and now_us - self._lies[0] <= max(LIES_US, 4 * self.max_age_us):
             found["E_SENSOR_LIES"] = f"{self.name}: {self.last_lie}"
@@ -217,28 +234,45 @@ class Sensor:
 
     def at(self, t_us: int) -> tuple[int, float] | None:
         """The last good sample not after ``t_us``, else the first one that there is."""
-        found = self.history[0] if self.history else None
-        for one in self.history:
-            if one[0] > t_us:
-                break
-            found = one
-        return found
+        if not self.times:
+            return None
+        number = max(0, bisect_right(self.times, t_us) - 1)
+        return self.times[number], self.values[number]
+
+    def level_c(self, t_us: int) -> float | None:
+        """The mean of the good samples within the four minutes before ``t_us``; one at least, as :meth:`at` has it."""
+        if not self.times:
+            return None
+        end = max(1, bisect_right(self.times, t_us))
+        values = self.values[min(end - 1, bisect_left(self.times, t_us - LEVEL_US)):end]
+        return sum(values) / len(values)
 
     def rise_c(self, from_us: int) -> float | None:
         """From the first to the last good samples since ``from_us``, each the mean of up to three."""
-        points = [c for t, c in self.history if t >= from_us]
-        n = min(3, len(points) // 2)
-        return sum(points[-n:]) / n - sum(points[:n]) / n if n else None
+        values = self.values[bisect_left(self.times, from_us):]
+        n = min(3, len(values) // 2)
+        return sum(values[-n:]) / n - sum(values[:n]) / n if n else None
 
     def slope_c_h(self, from_us: int) -> float | None:
         """Least squares over the good samples since ``from_us``; None where they are too few or too close."""
-        points = [(t - from_us, c) for t, c in self.history if t >= from_us]
-        if len(points) < 3 or points[-1][0] - points[0][0] < 8 * MINUTE_US:
+        found = self.trend(from_us)
+        return None if found is None else found[0]
+
+    def trend(self, from_us: int) -> tuple[float, float] | None:
+        """Slope in °C/h and its standard error."""
+        first = bisect_left(self.times, from_us)
+        times, values = self.times[first:], self.values[first:]
+        n = len(times)
+        if n < 3 or times[-1] - times[0] < 8 * MINUTE_US:
             return None
-        n = len(points)
-        mean_t, mean_c = sum(t for t, _ in points) / n, sum(c for _, c in points) / n
-        var = sum((t - mean_t) ** 2 for t, _ in points)
-        return sum((t - mean_t) * (c - mean_c) for t, c in points) / var * 3600 * US
+        mean_t, mean_c = sum(times) / n, sum(values) / n
+        apart = [t - mean_t for t in times]
+        var = sum([t * t for t in apart])
+        slope = sum([t * c for t, c in zip(apart, values, strict=True)]) / var
+        left = sum([(c - mean_c - slope * t) ** 2 for t, c in zip(apart, values, strict=True)])
+        digit = 0.03 ** 2  # three samples on one line by chance, or on one digit, are not without error
+        error = math.sqrt((left / max(1, n - 2) + digit) / var)
+        return slope * 3600 * US, error * 3600 * US
 
     def restore(self, kept: Any) -> None:
         self._learned.restore(kept)

@@ -8,6 +8,7 @@ the room cools in the pause as it did not before: then the heater is at work, an
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from agent.api import RelayState
@@ -25,11 +26,19 @@ ROOM_US = 15 * MINUTE_US
 LASTS_US = 120 * US
 SLOPE_EVERY_US = 20 * US
 SLOPE_C_H = 1.0
+CLEAR_C_H = -0.2
+"""It cools again: the contact has opened."""
 RISE_C = 0.15
 WINDOW_US = 30 * MINUTE_US
 PAUSE_LOOK_US = 12 * MINUTE_US
 COOLS_C_H = 0.8
 """So much faster it must cool in a pause than while on: then the heater works and is only too weak to get on."""
+SURE = 4.0
+"""Standard errors between both slopes: a thermometer that hangs elsewhere is as noisy, and must not pass for a room."""
+TREND_US = 20 * MINUTE_US
+WEAK_US = 24 * 60 * MINUTE_US
+CLEARLY = 3.0
+"""So many times ``rise_c`` above where it stood still: it is not too weak any more."""
 PAUSES_US = tuple(minutes * MINUTE_US for minutes in (30, 60, 120, 240))
 
 
@@ -47,6 +56,8 @@ class Truth:
         self._power_since_us: int | None = None
         self._room_stuck = False
         self._room_since_us: int | None = None
+        self._closed_us = 0
+        """When it last was known to heat though it was told OFF: a radiator warms on for a while after that, too."""
         self._sloped_us = 0
         self._heats_c_h = 0.0
         """Slope of the room while it heats, learned."""
@@ -70,6 +81,8 @@ class Truth:
         room = self._room(now_us, state, sensor, setpoint_c)
         told = "OFF" if not state.on else "ON"
         wrong = contact or power or room
+        if not state.on and (contact or power or state.contact):
+            self._closed_us = now_us
         if contact:
             text = f"told {told}, and its contact is {'closed' if state.contact else 'open'}"
         elif power:
@@ -117,14 +130,16 @@ class Truth:
                 if slope is not None and slope > 0:
                     self._heats_c_h += (slope - self._heats_c_h) * 0.05
             return False
-        if for_us < ROOM_US:
+        if min(for_us, now_us - self._closed_us) < ROOM_US and not self._room_stuck:
             self._room_since_us = None
             return False
-        slope, rise_c = sensor.slope_c_h(now_us - LOOK_US), sensor.rise_c(now_us - LOOK_US)
+        from_us = now_us - LOOK_US
+        slope, rise_c = sensor.slope_c_h(from_us), sensor.rise_c(from_us)
         if slope is None or rise_c is None:
             return self._room_stuck
         if self._room_stuck:
-            self._room_stuck = slope > 0
+            if slope <= CLEAR_C_H:  # what was before this says nothing any more
+                self._room_stuck, self._room_since_us, self._closed_us = False, None, now_us
             return self._room_stuck
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
@@ -138,11 +153,15 @@ class Truth:
 
 
 class Response:
-    """Does the room get warmer while it heats?"""
+    """Does the room get warmer while it heats?
+
+    A heater that is known to work, and only too weak for the weather, is told of once, not with every try."""
 
     def __init__(self, config: RelayHeaterConfig) -> None:
         self.config = config
         self.failed = ""
+        """Why it pauses."""
+        self.alarm = ""
         self.level = 0
         self.until_us = 0
         """It is not tried again before."""
@@ -150,34 +169,53 @@ class Response:
         """When it last was seen to heat."""
         self._failed_us: int | None = None
         self._failed_by = ""
-        self._on_slope_c_h = 0.0
+        self._failed_c = 0.0
+        self._on_trend = (0.0, 0.0)
+        self._weak_us: int | None = None
+        """When it was last seen to work, though it got no warmer."""
 
     def restore(self, kept: Any, now_us: int) -> None:
         match kept:
             case {"level": int(level), "until_us": int(until_us)} if 0 < level <= len(PAUSES_US):
                 self.level = level
                 self.until_us = min(until_us, now_us + PAUSES_US[level - 1])
-                self.failed = "it did not before the restart"
+                self.failed = self.alarm = "it did not before the restart"
 
-    def look(self, now_us: int, on_since_us: int | None, sensor: Sensor | None) -> bool:
-        """True: off with it, now."""
-        if on_since_us is None or sensor is None or sensor.value_c is None or sensor.lost(now_us):
+    def look(self, now_us: int, on_since_us: int | None, sensor: Sensor | None, draws: bool | None = None) -> bool:
+        """True: off with it, now. ``draws``: what the meter says."""
+        if on_since_us is None or sensor is None or sensor.lost(now_us):
             return False
-        ref = sensor.at(max(on_since_us, now_us - WINDOW_US))
-        if ref is None:
+        ref_us = max(on_since_us, now_us - WINDOW_US)
+        ref, before_c, now_c = sensor.at(ref_us), sensor.level_c(ref_us), sensor.level_c(now_us)
+        if ref is None or before_c is None or now_c is None:
             return False
-        rise_c = sensor.value_c - ref[1]
+        rise_c = now_c - before_c
         if rise_c >= self.config.rise_c:
             self.failed, self.level, self.proven_us = "", 0, now_us
+            if self._weak_us is None or now_c >= self._failed_c + CLEARLY * self.config.rise_c:
+                self.alarm = ""
             return False
         if now_us - on_since_us < WINDOW_US or now_us - ref[0] < WINDOW_US - 5 * MINUTE_US:
             return False
-        self.failed = f"{rise_c:+.2f} °C in {(now_us - ref[0]) / MINUTE_US:.0f} min of ON, {sensor.name}"
+        self._fail(f"{rise_c:+.2f} °C in {(now_us - ref[0]) / MINUTE_US:.0f} min of ON, {sensor.name}", now_us, draws)
+        self._failed_by, self._failed_c = sensor.name, now_c
+        self._on_trend = sensor.trend(now_us - TREND_US) or (rise_c * 2, math.inf)
+        return True
+
+    def _fail(self, text: str, now_us: int, draws: bool | None) -> None:
+        known_weak = self._weak_us is not None and now_us - self._weak_us < WEAK_US
+        if self.level or not known_weak or draws is False:
+            self.alarm = self.alarm or text
+        if draws:
+            self._weak_us = now_us
+        self.failed = text
         self.until_us = now_us + PAUSES_US[min(self.level, len(PAUSES_US) - 1)]
         self.level = min(self.level + 1, len(PAUSES_US))
-        self._failed_us, self._failed_by = now_us, sensor.name
-        self._on_slope_c_h = rise_c / (now_us - ref[0]) * 3600 * US
-        return True
+        self._failed_us = now_us
+
+    def enough(self) -> None:
+        """It is as warm as wanted: whatever it was, it is over."""
+        self.alarm = "" if not self.level else self.alarm
 
     def resting(self, now_us: int, sensor: Sensor) -> bool:
         """Whether it pauses. A pause is itself a question: a room that cools in it was heated before."""
@@ -186,10 +224,14 @@ class Response:
         since_us = self._failed_us
         if since_us is None or now_us - since_us < PAUSE_LOOK_US or self._failed_by != sensor.name:
             return True
-        slope = sensor.slope_c_h(since_us + MINUTE_US)
-        if slope is None or self._on_slope_c_h - slope < COOLS_C_H:
+        trend = sensor.trend(since_us + MINUTE_US)
+        if trend is None:
+            return True
+        slower, doubt = self._on_trend[0] - trend[0], math.hypot(self._on_trend[1], trend[1])
+        if slower < max(COOLS_C_H, SURE * doubt):
             return True
         self.failed, self.level, self.until_us, self.proven_us, self._failed_us = "", 0, now_us, now_us, None
+        self._weak_us = now_us
         return False
 
     def to_kept(self) -> dict[str, int] | None:
