@@ -179,7 +179,7 @@ class Control:
         if self.books.on_for_us(now_us) >= MAX_ON_US:
             return _Wish(False, "on for 4 h: a pause", safety=True)
         if not standing_in and main.value_c >= aim.setpoint_c:
-            self.response.enough()
+            self.response.enough(now_us)
         wanted = self.demand.want(on, main.value_c, setpoint_c, aim.delta_plus_c, aim.delta_minus_c, now_us)
         why = f"{main.value_c:.1f} °C, {setpoint_c:.1f} °C wanted"
         if self.window.open:
@@ -205,7 +205,8 @@ class Control:
 
     def _silent_room(self, now_us: int) -> bool:
         assert self.main is not None
-        return (self.response.look(now_us, self.books.on_since_us, self.main, self.truth.draws(now_us))
+        return (self.response.look(now_us, self.books.on_since_us, self.main, self.truth.draws(now_us),
+                                   list(self.sensors.values()))
                 or self.response.resting(now_us, self.main))
 
     def _blind(self, now_us: int, aim: Aim) -> _Wish:

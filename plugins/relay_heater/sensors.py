@@ -5,8 +5,8 @@ air in a room can have. After a start, a gap or a freeze, some samples in a row 
 must agree for ten minutes. ``0.0`` exactly is what a broken reader gives, so it counts only between values near it.
 
 Frozen is the very same value for longer than this sensor ever had it: three times the longest such run of the last
-week, at least 25 min; before a day is learned, six hours. Two more signs need no learning: half an hour of unbroken
-heating, or another sensor that moved by 1.5 °C, without a last digit changing.
+week, at least 25 min; before a day is learned, six hours. Two more signs are quicker: half an hour of heating (twice
+the longest run, if that is more), or another sensor that moved by 1.5 °C, without a last digit changing.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Sensor:
         self._same: float | None = None
         self._same_since_us = now_us
         self._same_n = 0
+        self._heated_us = self._looked_us = 0
+        """How much of the run of one value was heated."""
         self._twins: dict[str, float] = {}
         """What the others said when this run of one value began."""
         self._learned = _Runs()
@@ -101,9 +103,9 @@ class Sensor:
             return False
         if not self._follows(t_us, c):
             return False
-        if self._doubted and self.times:  # it was lost meanwhile
-            gap_us = self._doubted[0][0] - self.times[-1]
-            if abs(self._doubted[0][1] - self.values[-1]) > STEP_C + DRIFT_C_H * gap_us / FORGET_US:
+        if self._doubted and self._doubted[-1][0] == t_us and self.times:  # believed again, after a gap or a jump
+            gap_us = t_us - self.times[-1]
+            if abs(c - self.values[-1]) > STEP_C + DRIFT_C_H * gap_us / FORGET_US:
                 self._forget()
         self._doubted = []
         self.value_c, self.good_us = c, t_us
@@ -173,20 +175,23 @@ class Sensor:
             self._learned.add(t_us - self._same_since_us, t_us)
         if self.frozen:  # it lives: from here on as after a start
             self.frozen, self.good_us, self._doubted = "", None, []
-        self._same, self._same_since_us, self._same_n, self._twins = c, t_us, 1, {}
+        self._same, self._same_since_us, self._same_n, self._twins, self._heated_us = c, t_us, 1, {}, 0
 
     def look(self, now_us: int, heating_since_us: int | None, others: list[Sensor]) -> None:
         """``heating_since_us``: since when it heats without a break."""
         if not self.lost(now_us) and self.good_us is not None:
             self._known_us = min(now_us, self.good_us + self.max_age_us)
+        if self._same is not None and heating_since_us is not None:
+            self._heated_us += max(0, now_us - max(heating_since_us, self._same_since_us, self._looked_us))
+        self._looked_us = now_us
         if self.frozen or self._same is None or self._same_n < 5 or self.lost(now_us):
             return
         run_us = self._heard_us - self._same_since_us
         minutes = f"the very same {self._same:g} °C for {run_us / MINUTE_US:.0f} min"
         if run_us >= self._learned.limit_us():
             self._freeze(minutes)
-        elif heating_since_us is not None and now_us - max(heating_since_us, self._same_since_us) >= HEATED_US:
-            self._freeze(f"{minutes} while it heats")
+        elif self._heated_us >= self._learned.heated_us():
+            self._freeze(f"{minutes}, {self._heated_us / MINUTE_US:.0f} of them heated")
         else:
             for other in others:
                 if other.value_c is None or other.lost(now_us):
@@ -305,6 +310,10 @@ class _Runs:
         if not self._days:
             return STILL_US
         return max(FROZEN_US, 3 * max(self._today, *self._days))
+
+    def heated_us(self) -> int:
+        """Where it heats, twice as long as ever is enough."""
+        return max(HEATED_US, 2 * max((self._today, *self._days), default=0)) if self._days else HEATED_US
 
     def to_kept(self) -> dict[str, Any] | None:
         """Changes seldom: in whole minutes. None: nothing yet."""

@@ -9,6 +9,7 @@ the room cools in the pause as it did not before: then the heater is at work, an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from agent.api import RelayState
@@ -35,8 +36,10 @@ COOLS_C_H = 0.8
 """So much faster it must cool in a pause than while on: then the heater works and is only too weak to get on."""
 SURE = 4.0
 """Standard errors between both slopes: a thermometer that hangs elsewhere is as noisy, and must not pass for a room."""
+YOUNG_US = 5 * MINUTE_US
 TREND_US = 20 * MINUTE_US
 WEAK_US = 24 * 60 * MINUTE_US
+NOTHING_C = 0.1
 CLEARLY = 3.0
 """So many times ``rise_c`` above where it stood still: it is not too weak any more."""
 PAUSES_US = tuple(minutes * MINUTE_US for minutes in (30, 60, 120, 240))
@@ -143,13 +146,24 @@ class Truth:
             return self._room_stuck
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
-        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h):
+        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h) \
+                or not self._steady(now_us, sensor) or self.draws(now_us) is False:
             self._room_since_us = None
             return False
         if self._room_since_us is None:
             self._room_since_us = now_us
         self._room_stuck = now_us - self._room_since_us >= LASTS_US
         return self._room_stuck
+
+
+    @staticmethod
+    def _steady(now_us: int, sensor: Sensor) -> bool:
+        """A thermometer that was moved, or lives again, jumps once; a heated room rises in both halves."""
+        early, late = sensor.level_c(now_us - LOOK_US), sensor.level_c(now_us)
+        half = sensor.level_c(now_us - LOOK_US // 2)
+        if early is None or half is None or late is None:
+            return False
+        return min(half - early, late - half) >= 0.2 * (late - early)
 
 
 class Response:
@@ -181,30 +195,38 @@ class Response:
                 self.until_us = min(until_us, now_us + PAUSES_US[level - 1])
                 self.failed = self.alarm = "it did not before the restart"
 
-    def look(self, now_us: int, on_since_us: int | None, sensor: Sensor | None, draws: bool | None = None) -> bool:
+    def look(self, now_us: int, on_since_us: int | None, sensor: Sensor | None, draws: bool | None = None,
+             others: Sequence[Sensor] = ()) -> bool:
         """True: off with it, now. ``draws``: what the meter says."""
         if on_since_us is None or sensor is None or sensor.lost(now_us):
             return False
         ref_us = max(on_since_us, now_us - WINDOW_US)
+        if now_us - on_since_us >= WINDOW_US:  # one that has just come back cannot tell; another one may
+            sensor = next((one for one in (sensor, *others) if not one.lost(now_us) and one.times
+                           and one.times[0] <= ref_us + YOUNG_US), sensor)
         ref, before_c, now_c = sensor.at(ref_us), sensor.level_c(ref_us), sensor.level_c(now_us)
         if ref is None or before_c is None or now_c is None:
             return False
         rise_c = now_c - before_c
         if rise_c >= self.config.rise_c:
+            if self.level:
+                self._weak_us = now_us
             self.failed, self.level, self.proven_us = "", 0, now_us
             if self._weak_us is None or now_c >= self._failed_c + CLEARLY * self.config.rise_c:
                 self.alarm = ""
             return False
-        if now_us - on_since_us < WINDOW_US or now_us - ref[0] < WINDOW_US - 5 * MINUTE_US:
+        if now_us - on_since_us < WINDOW_US:
             return False
-        self._fail(f"{rise_c:+.2f} °C in {(now_us - ref[0]) / MINUTE_US:.0f} min of ON, {sensor.name}", now_us, draws)
+        text = f"{rise_c:+.2f} °C in {(now_us - ref[0]) / MINUTE_US:.0f} min of ON, {sensor.name}"
+        self._fail(text, rise_c < NOTHING_C, now_us, draws)
         self._failed_by, self._failed_c = sensor.name, now_c
         self._on_trend = sensor.trend(now_us - TREND_US) or (rise_c * 2, math.inf)
         return True
 
-    def _fail(self, text: str, now_us: int, draws: bool | None) -> None:
+    def _fail(self, text: str, nothing: bool, now_us: int, draws: bool | None) -> None:
+        """Of a heater that worked within a day, and is only weak, nothing is said before it fails again and again."""
         known_weak = self._weak_us is not None and now_us - self._weak_us < WEAK_US
-        if self.level or not known_weak or draws is False:
+        if not known_weak or draws is False or self.level >= (1 if nothing else 3):
             self.alarm = self.alarm or text
         if draws:
             self._weak_us = now_us
@@ -213,9 +235,10 @@ class Response:
         self.level = min(self.level + 1, len(PAUSES_US))
         self._failed_us = now_us
 
-    def enough(self) -> None:
-        """It is as warm as wanted: whatever it was, it is over."""
-        self.alarm = "" if not self.level else self.alarm
+    def enough(self, now_us: int) -> None:
+        """It is as warm as wanted, and not in a pause: whatever it was, it is over."""
+        if self.alarm and not self.level:
+            self.alarm, self._weak_us = "", now_us
 
     def resting(self, now_us: int, sensor: Sensor) -> bool:
         """Whether it pauses. A pause is itself a question: a room that cools in it was heated before."""

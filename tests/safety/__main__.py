@@ -8,10 +8,11 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from .checker import LIMITS, Checker, Verdict, summary
+from .checker import Checker
 from .machine import walk
 from .mutants import MUTANTS, caught
 from .scenarios import Day
+from .verdict import LIMITS, Verdict, summary
 
 WALK = 20_000
 

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from agent.guard.lease import Lease
 from plugins.relay_heater.control import Control
 
-from .checker import LIMITS, Checker
+from .checker import Checker
 from .faults import Fault, draw
 from .machine import Machine, walk
 from .mutants import HOUR_US, MUTANTS, Mutant, NoStarts, caught
 from .scenarios import Day
+from .verdict import LIMITS
 
 SEEDS = range(12)
 
