@@ -23,7 +23,7 @@ POWER_OLD_US = 300 * US
 SETTLE_US = 20 * US
 """After an edge nothing is judged for so long: contacts bounce, meters average."""
 LOOK_US = 10 * MINUTE_US
-ROOM_US = 15 * MINUTE_US
+ROOM_US = 14 * MINUTE_US
 LASTS_US = 120 * US
 SLOPE_EVERY_US = 20 * US
 SLOPE_C_H = 1.0
@@ -37,6 +37,7 @@ COOLS_C_H = 0.8
 SURE = 4.0
 """Standard errors between both slopes: a thermometer that hangs elsewhere is as noisy, and must not pass for a room."""
 YOUNG_US = 5 * MINUTE_US
+COOLING_US = tuple(minutes * MINUTE_US for minutes in (5, 10, 15))
 TREND_US = 20 * MINUTE_US
 WEAK_US = 24 * 60 * MINUTE_US
 NOTHING_C = 0.1
@@ -163,7 +164,7 @@ class Truth:
         half = sensor.level_c(now_us - LOOK_US // 2)
         if early is None or half is None or late is None:
             return False
-        return min(half - early, late - half) >= 0.2 * (late - early)
+        return min(half - early, late - half) >= 0.1 * (late - early)
 
 
 class Response:
@@ -208,6 +209,8 @@ class Response:
         if ref is None or before_c is None or now_c is None:
             return False
         rise_c = now_c - before_c
+        if rise_c < self.config.rise_c and now_us - on_since_us >= WINDOW_US:  # at first it goes on cooling
+            rise_c = now_c - min(before_c, *(sensor.level_c(ref_us + late) or before_c for late in COOLING_US))
         if rise_c >= self.config.rise_c:
             if self.level:
                 self._weak_us = now_us
@@ -226,7 +229,7 @@ class Response:
     def _fail(self, text: str, nothing: bool, now_us: int, draws: bool | None) -> None:
         """Of a heater that worked within a day, and is only weak, nothing is said before it fails again and again."""
         known_weak = self._weak_us is not None and now_us - self._weak_us < WEAK_US
-        if not known_weak or draws is False or self.level >= (1 if nothing else 3):
+        if not known_weak or draws is False or self.level >= (2 if nothing else 3):
             self.alarm = self.alarm or text
         if draws:
             self._weak_us = now_us

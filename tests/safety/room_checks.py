@@ -12,8 +12,10 @@ from .verdict import HOUR_US, MINUTE_US, US, clock
 WINDOW_US = 31 * MINUTE_US
 LEVEL_US = 4 * MINUTE_US
 """A thermometer's noise is no rise: levels are means of so long."""
+COOLING_US = 15 * MINUTE_US
+"""It goes on cooling at first: a heater and a thermometer are slow."""
 RISE_C = 0.2
-"""0.3 °C less what two means of a noisy thermometer differ by while it cools before and warms after."""
+"""0.3 °C less what two means of a noisy thermometer differ by."""
 TRIES_H = (0.0, 1.0, 2.5, 5.0, 9.5, 14.0, 18.5, 23.0)
 """A thermometer that hangs elsewhere: heated half an hour each from these hours on (pauses of 30, 60, 120, 240 min)."""
 SUN_C_H = 0.6
@@ -36,22 +38,28 @@ class RoomChecks(Judge):
             trust_us = age_us + 12 * MINUTE_US
             if len(log.config.sensors) > 1 and self.touched(t - trust_us, t, *SENSOR, "absent_both", "silence"):
                 limit += 1.0  # the one that stands in hangs elsewhere
-            limit = max(limit + self._lied_c(t, trust_us), self._blind_c(t))
+            extra_c, before_c = self._lied_c(t, trust_us)
+            limit = max(max(limit, before_c) + extra_c, self._blind_c(t))
             self.saw("too_hot", max(0.0, air - limit), f"{air:.1f} °C at {clock(log, t)}")
 
-    def _lied_c(self, t: int, trust_us: int) -> float:
-        """What a frozen or fallen thermometer that is at it, or only just over, may have added. One that stands still
-        for long by nature is known as frozen only after twice that, which are several tries."""
-        extra = 0.0
+    def _lied_c(self, t: int, trust_us: int) -> tuple[float, float]:
+        """What a frozen or fallen thermometer that is at it, or only just over, may have added, and to what. One that
+        stands still for long by nature is known as frozen only after twice that, which are several tries."""
+        extra = before = 0.0
         frozen_min = max(31.0, 2 * self.log.stood_us / MINUTE_US + 2)
-        for begin, end in self.faults("frozen"):
-            if begin <= t <= end + trust_us:
+        for begin, end in self.faults("frozen", "fallen"):
+            if not begin <= t <= end + trust_us:
+                continue
+            before = max(before, self._air(begin) + 0.2)
+            if self.touched(begin, begin + 1, "frozen"):
                 extra = max(extra, self.log.rate_c_h * frozen_min / 60)
-        for begin, end in self.faults("fallen"):
-            if begin <= t <= end + trust_us:
+            else:
                 tries = bisect_right(TRIES_H, (t - begin) / HOUR_US)
                 extra = max(extra, self.log.rate_c_h * 31 / 60 * tries + SUN_C_H * (t - begin) / HOUR_US)
-        return extra
+        return extra, before
+
+    def _air(self, t: int) -> float:
+        return [air for at, air, _, _ in self.log.room if at <= t][-1]
 
     def _blind_c(self, t: int) -> float:
         """Declared frost duty asks no thermometer: as warm as it was when the last one spoke, and what duty and sun
@@ -60,8 +68,7 @@ class RoomChecks(Judge):
             return 0.0
         since = max((e for _, e in self.good if e <= t), default=self.log.begin_us)
         on_us = sum(min(e, t) - max(b, since) for b, e in self.on if b < t and e > since)
-        air = [air for at, air, _, _ in self.log.room if at <= since][-1]
-        return air + 0.2 + (self.log.rate_c_h * on_us + SUN_C_H * (t - since)) / HOUR_US
+        return self._air(since) + 0.2 + (self.log.rate_c_h * on_us + SUN_C_H * (t - since)) / HOUR_US
 
     def _cold(self) -> None:
         """Cold days: a second sensor keeps it from freezing. A house that draws too much must leave it its share."""
@@ -86,7 +93,8 @@ class RoomChecks(Judge):
         return full_us > 3 * HOUR_US
 
     def _no_rise(self) -> None:
-        """ON goes on for 31 min in which the thermometer that counts never was 0.3 °C above its level at their begin.
+        """ON goes on for 31 min in which the thermometer that counts never got warmer by 0.3 °C from where it
+        was in their first half.
 
         Where another one may count in between, none of them was."""
         levels = {name: _Levels([(one.t_us, one.value) for one in self.log.samples
@@ -116,6 +124,7 @@ class _Levels:
         before, last = bisect_right(self.times, begin), bisect_right(self.times, end)
         if not before:
             return False  # it began to speak within
-        base = self.level(before - 1)
+        soon = bisect_right(self.times, begin + COOLING_US)
+        base = min(self.level(number) for number in range(before - 1, max(before, soon)))
         return all(self.level(number) - base < RISE_C for number in range(before, last)
                    if self.values[number] - base >= RISE_C / 3)
