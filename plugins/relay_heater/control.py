@@ -298,8 +298,9 @@ class Control:
         sensors = {name: runs for name, sensor in self.sensors.items() if (runs := sensor.to_kept())}
         if sensors:
             kept["sensors"] = sensors
-        if self.response.level:
-            kept["response"] = self.response.to_kept()
+        response = self.response.to_kept()
+        if response:
+            kept["response"] = response
         return kept
 
     def keep(self, kept: dict[str, Any], now_us: int) -> None:

@@ -24,7 +24,9 @@ SETTLE_US = 20 * US
 """After an edge nothing is judged for so long: contacts bounce, meters average."""
 LOOK_US = 10 * MINUTE_US
 ROOM_US = 14 * MINUTE_US
-LASTS_US = 120 * US
+LAG_US = 4 * MINUTE_US
+LONG_US = 15 * MINUTE_US
+LASTS_US = 60 * US
 SLOPE_EVERY_US = 20 * US
 SLOPE_C_H = 1.0
 CLEAR_C_H = -0.2
@@ -137,7 +139,7 @@ class Truth:
         if min(for_us, now_us - self._closed_us) < ROOM_US and not self._room_stuck:
             self._room_since_us = None
             return False
-        from_us = now_us - LOOK_US
+        from_us = max(state.since_us + LAG_US, now_us - LONG_US)
         slope, rise_c = sensor.slope_c_h(from_us), sensor.rise_c(from_us)
         if slope is None or rise_c is None:
             return self._room_stuck
@@ -148,7 +150,7 @@ class Truth:
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
         if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h) \
-                or not self._steady(now_us, sensor) or self.draws(now_us) is False:
+                or not self._steady(from_us, now_us, sensor) or self.draws(now_us) is False:
             self._room_since_us = None
             return False
         if self._room_since_us is None:
@@ -158,10 +160,10 @@ class Truth:
 
 
     @staticmethod
-    def _steady(now_us: int, sensor: Sensor) -> bool:
+    def _steady(from_us: int, now_us: int, sensor: Sensor) -> bool:
         """A thermometer that was moved, or lives again, jumps once; a heated room rises in both halves."""
-        early, late = sensor.level_c(now_us - LOOK_US), sensor.level_c(now_us)
-        half = sensor.level_c(now_us - LOOK_US // 2)
+        early, late = sensor.level_c(from_us), sensor.level_c(now_us)
+        half = sensor.level_c((from_us + now_us) // 2)
         if early is None or half is None or late is None:
             return False
         return min(half - early, late - half) >= 0.1 * (late - early)
@@ -195,6 +197,9 @@ class Response:
                 self.level = level
                 self.until_us = min(until_us, now_us + PAUSES_US[level - 1])
                 self.failed = self.alarm = "it did not before the restart"
+        match kept:
+            case {"weak_us": int(weak_us)} if now_us - WEAK_US < weak_us <= now_us:
+                self._weak_us = weak_us
 
     def look(self, now_us: int, on_since_us: int | None, sensor: Sensor | None, draws: bool | None = None,
              others: Sequence[Sensor] = ()) -> bool:
@@ -261,4 +266,5 @@ class Response:
         return False
 
     def to_kept(self) -> dict[str, int] | None:
-        return {"level": self.level, "until_us": self.until_us} if self.level else None
+        kept = {"level": self.level, "until_us": self.until_us} if self.level else {}
+        return kept | ({"weak_us": self._weak_us} if self._weak_us is not None else {}) or None

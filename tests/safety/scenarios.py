@@ -10,6 +10,7 @@ and a stopped one is killed after 10 to 12 s by control, or after 15 to 20 s by 
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 import random
@@ -79,6 +80,8 @@ class Log(Struct, kw_only=True):
     """Air, told ON, contact closed."""
     aims: list[tuple[int, float, float, str]] = []
     loads: list[tuple[int, float]] = []
+    powered: list[tuple[int, float]] = []
+    """Air of a room heated to 15 °C whenever the house leaves the heater its power; on cold days with a load."""
     ticks: int = 0
 
 
@@ -116,6 +119,7 @@ class Day:
         self.now_us = START_US
         self.room = Room(rng, self.now_us, self.cold)
         self.config = self._configure(rng, settings)
+        self._powered = copy.copy(self.room) if self.cold and self.config.load else None
         self.meters = {}
         for name, sensor in self.config.sensors.items():
             self.meters[name] = Thermometer(rng, self.room, sensor.interval_s,
@@ -220,6 +224,10 @@ class Day:
         if always or self.now_us - self._room_us >= 2 * MINUTE_US:
             self._room_us = self.now_us
             self.log.room.append((self.now_us, self.room.air_c, self.pin.level, self.pin.closed))
+            if self._powered is not None:
+                self._powered.to(self.now_us)
+                self._powered.air_c = min(15.0, self._powered.air_c)
+                self.log.powered.append((self.now_us, self._powered.air_c))
 
     def wire(self) -> None:
         """The contact follows its coil, unless it is welded."""
@@ -286,6 +294,10 @@ class Day:
     def _on_load(self, _: object) -> None:
         self.load_w = self.rng.choice((300.0, 600.0, 1200.0, 1900.0, 2500.0, 3500.0))
         self.log.loads.append((self.now_us, self.load_w))
+        if self._powered is not None:
+            self._powered.to(self.now_us)
+            limit_w = self.config.load_limit_w or 0.0
+            self._powered.heats = self.load_w + self.config.heater_w < 0.95 * limit_w
         self.at(self.now_us + round(self.rng.expovariate(1 / 1500.0) * US) + US, "load")
         self._soon(1.0)
 
