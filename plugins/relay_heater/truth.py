@@ -140,22 +140,24 @@ class Truth:
             self._room_since_us = None
             return False
         from_us = max(state.since_us + LAG_US, now_us - LONG_US)
-        slope, rise_c = sensor.slope_c_h(from_us), sensor.rise_c(from_us)
-        if slope is None or rise_c is None:
+        trend, rise_c = sensor.trend(from_us), sensor.rise_c(from_us)
+        if trend is None or rise_c is None:
             return self._room_stuck
+        slope, doubt = trend
         if self._room_stuck:
             if slope <= CLEAR_C_H:  # what was before this says nothing any more
                 self._room_stuck, self._room_since_us, self._closed_us = False, None, now_us
             return self._room_stuck
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
-        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h) \
+        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h, 3 * doubt) \
                 or not self._steady(from_us, now_us, sensor) or self.draws(now_us) is False:
             self._room_since_us = None
             return False
         if self._room_since_us is None:
             self._room_since_us = now_us
-        self._room_stuck = now_us - self._room_since_us >= LASTS_US
+        # two samples at least must say so
+        self._room_stuck = now_us - self._room_since_us >= max(LASTS_US, round(1.2 * US * sensor.config.interval_s))
         return self._room_stuck
 
 

@@ -28,12 +28,13 @@ from plugins.relay_heater.programme import Aim, Programme
 from plugins.relay_heater.schedule import ProfileConfig
 from plugins.relay_heater.settings import SensorConfig
 
-from .faults import DAY_US, LIES, US, Fault, draw
+from .faults import DAY_US, LIES, US, Fault, draw, draw_welds
 from .room import Room, Thermometer
 
 START_US = 1000 * US
 WALL_US = 1_767_600_000 * US
 MINUTE_US = 60 * US
+WELD_EVERY = 20
 
 
 class Wanted(Struct, frozen=True):
@@ -118,6 +119,11 @@ class Day:
         self._control_class, self._lease_class, self._step_s = control, lease, step_s
         self.now_us = START_US
         self.room = Room(rng, self.now_us, self.cold)
+        welds = seed % WELD_EVERY == WELD_EVERY - 1 and faults is None and cold is None
+        if welds:  # days on which a welded contact can be known by the room alone
+            self.cold, faults = False, draw_welds(rng)
+            settings = {"heater_power": "", "load": "", "load_limit_w": None} | settings
+            self.room.strong(rng)
         self.config = self._configure(rng, settings)
         self._powered = copy.copy(self.room) if self.cold and self.config.load else None
         self.meters = {}
@@ -127,7 +133,7 @@ class Day:
         drawn = draw(rng, self.cold) if faults is None else faults
         self._kept: Any = {"sensors": {name: meter.week() for name, meter in self.meters.items()}}
         self.faults = [Fault(one.kind, one.begin_us + START_US, one.end_us + START_US) for one in drawn]
-        probe = rng.random() < 0.3
+        probe = rng.random() < 0.3 and not welds
         self.log = Log(seed=seed, cold=self.cold, config=self.config, faults=self.faults, rate_c_h=self.room.rate_c_h,
                        begin_us=START_US, end_us=START_US + DAY_US, probe=probe,
                        stood_us=self._kept["sensors"]["main"]["days"][0])
