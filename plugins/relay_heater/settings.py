@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from agent.api import AnyRelay
@@ -11,6 +12,7 @@ from agent.api import AnyRelay
 from .schedule import ProgrammeConfig
 
 MAX_AGE_S = 600.0
+DEFAULT_MAIN = "main"
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -86,6 +88,10 @@ class RelayHeaterConfig(ProgrammeConfig, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.main_sensor:  # "main", or where there is none of that name the first
+            first = next(iter(self.sensors), DEFAULT_MAIN)
+            msgspec.structs.force_setattr(self, "main_sensor",
+                                          DEFAULT_MAIN if DEFAULT_MAIN in self.sensors else first)
         for name in (self.main_sensor, *self.main_sensor_calendar):
             if name not in self.sensors:
                 raise ValueError(f"sensors: there is no sensor {name!r:.40}, and it is to count; "

@@ -23,7 +23,7 @@ POWER_OLD_US = 300 * US
 SETTLE_US = 20 * US
 """After an edge nothing is judged for so long: contacts bounce, meters average."""
 LOOK_US = 10 * MINUTE_US
-ROOM_US = 14 * MINUTE_US
+ROOM_US = 13 * MINUTE_US
 LAG_US = 4 * MINUTE_US
 LONG_US = 15 * MINUTE_US
 LASTS_US = 60 * US
@@ -150,7 +150,7 @@ class Truth:
             return self._room_stuck
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
-        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h, 3 * doubt) \
+        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h, 2.5 * doubt) \
                 or not self._steady(from_us, now_us, sensor) or self.draws(now_us) is False:
             self._room_since_us = None
             return False

@@ -117,9 +117,9 @@ class AlarmChecks(Judge):
                     self.saw("stuck_slow", max(0.0, waited), f"at {clock(log, begin)}")
         for begin, _ in raised:
             truly = any(b <= begin <= e + 2 * MINUTE_US for b, e in closed)
-            # by the room alone the news is old: it was welded for long, and has come loose within the window just now
-            truly = truly or not fast and any(b <= begin <= e + 12 * MINUTE_US and e - b >= 8 * MINUTE_US
-                                              for b, e in closed)
+            # by the room alone the news is old: it was welded for minutes, and has come loose within the window
+            truly = truly or (not fast and any(b <= begin <= e + 12 * MINUTE_US and e - b >= 4 * MINUTE_US
+                                              for b, e in closed))
             self.saw("false_stuck", not truly, f"at {clock(log, begin)}")
 
     def _shows(self, begin: int, end: int) -> bool:
