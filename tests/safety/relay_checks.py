@@ -97,5 +97,8 @@ class RelayChecks(Judge):
                     if sample.sensor == name and begin_us - MINUTE_US < sample.t_us <= end_us)
             if one.limit_c is not None and any(value >= one.limit_c for value in near):
                 return True
+        last = [one.value for one in self.log.samples if one.sensor == "main" and one.t_us <= end_us][-2:]
+        if len(last) == 2 and abs(last[1] - last[0]) > 1.5:
+            return True  # a window: colder so fast that it is not believed at first
         # a sensor that skipped an interval: OFF is right where no valid sample was there any more
         return any(abs(end_us - stop) <= 5 * US for _, stop in self.good)
