@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -18,7 +19,10 @@ WALK = 20_000
 
 
 def judged(seed: int) -> Verdict:
-    return Checker(Day(seed).run()).judge()
+    gc.disable()  # a day is thrown away as a whole
+    verdict = Checker(Day(seed).run()).judge()
+    gc.collect()
+    return verdict
 
 
 def walked(seed: int) -> tuple[int, str]:

@@ -155,6 +155,7 @@ class Day:
         self._decision: Decision | None = None
         self._tick_us = 0
         """The last one."""
+        self._dies = any(fault.kind in ("control_kill", "both_kill", "reboot") for fault in self.faults)
         self._alerts: set[str] = set()
         self._queue: list[tuple[str, int, float, str | None]] = []
         self._heap: list[tuple[int, int, str, Any]] = []
@@ -258,7 +259,14 @@ class Day:
             self._queue.append((name, t_us, value, quality))
             return
         self.control.sample(name, t_us, value, quality, self.now_us)
-        self._on_tick(None)
+        if name == "main" or self._second_counts(name, value):
+            self._on_tick(None)
+
+    def _second_counts(self, name: str, value: float) -> bool:
+        """What another sensor says is looked at with the next tick, unless it decides, or comes near its limit."""
+        assert self.control is not None
+        main, limit_c = self.control.main, self.config.sensors[name].limit_c
+        return main is None or main.name == name or (limit_c is not None and value > limit_c - 1.0)
 
     def _reading(self, name: str, meter: Thermometer) -> tuple[float, str | None, str] | None:
         active = self.active
@@ -424,7 +432,8 @@ class Day:
         decision = self.control.tick(now_us, aim, self._seen)
         self._decision, self._tick_us = decision, now_us
         self.log.ticks += 1
-        self._snapshots.append((now_us, self.control.to_kept()))
+        if self._dies:
+            self._snapshots.append((now_us, self.control.to_kept()))
         fresh = hears and not self._connected
         if hears:
             assert self.keeper is not None
