@@ -70,8 +70,8 @@ class ProgrammeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Nothing aims below it, ``off`` neither."""
     timezone: str | None = None
     """As ``Europe/Paris``; left out: this machine's."""
-    main_sensor: str = ""
-    """The sensor that counts outside ``main_sensor_calendar``; left out: ``main``, or the first."""
+    main_sensor: str = "main"
+    """The sensor that counts outside ``main_sensor_calendar``; where none is called ``main``, the first."""
     main_sensor_calendar: dict[str, Week] = field(default_factory=dict)
     """Sensor -> when it counts; of two at once the first in the file."""
     away_profile: str = ""

@@ -4,9 +4,10 @@ A sample counts once it is in range, says no word of its own trouble, and follow
 air in a room can have. After a start, a gap or a freeze, some samples in a row must agree first; after a jump, they
 must agree for ten minutes. ``0.0`` exactly is what a broken reader gives, so it counts only between values near it.
 
-Frozen is the very same value for longer than this sensor ever had it: three times the longest such run of the last
-week, at least 25 min; before a day is learned, six hours. Two more signs are quicker: half an hour of heating (twice
-the longest run, if that is more), or another sensor that moved by 1.5 °C, without a last digit changing.
+Frozen is the very same value for longer than this sensor ever had it: twice the longest such run of the last week
+(three times, while it is known for a few days only), at least 25 min; before a day is learned, six hours. Two more signs
+are quicker: half an hour of heating (twice the longest run, if that is more), or another sensor that moved by 1.5 °C,
+without a last digit changing.
 """
 
 from __future__ import annotations
@@ -309,7 +310,8 @@ class _Runs:
     def limit_us(self) -> int:
         if not self._days:
             return STILL_US
-        return max(FROZEN_US, 3 * max(self._today, *self._days))
+        times = 3.0 if len(self._days) < 4 else 2.5 if len(self._days) < WEEK else 2.0
+        return max(FROZEN_US, round(times * max(self._today, *self._days)))
 
     def heated_us(self) -> int:
         """Where it heats, twice as long as ever is enough."""

@@ -88,10 +88,8 @@ class RelayHeaterConfig(ProgrammeConfig, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.main_sensor:  # "main", or where there is none of that name the first
-            first = next(iter(self.sensors), DEFAULT_MAIN)
-            msgspec.structs.force_setattr(self, "main_sensor",
-                                          DEFAULT_MAIN if DEFAULT_MAIN in self.sensors else first)
+        if self.main_sensor == DEFAULT_MAIN and DEFAULT_MAIN not in self.sensors and self.sensors:
+            msgspec.structs.force_setattr(self, "main_sensor", next(iter(self.sensors)))
         for name in (self.main_sensor, *self.main_sensor_calendar):
             if name not in self.sensors:
                 raise ValueError(f"sensors: there is no sensor {name!r:.40}, and it is to count; "
