@@ -5,9 +5,9 @@ air in a room can have. After a start, a gap or a freeze, some samples in a row 
 must agree for ten minutes. ``0.0`` exactly is what a broken reader gives, so it counts only between values near it.
 
 Frozen is the very same value for longer than this sensor ever had it: twice the longest such run of the last week
-(three times, while it is known for a few days only), at least 25 min; before a day is learned, six hours. Two more signs
-are quicker: half an hour of heating (twice the longest run, if that is more), or another sensor that moved by 1.5 °C,
-without a last digit changing.
+(three times, while it is known for a few days only), at least 25 min; before a day is learned, six hours. Two more
+signs are quicker: half an hour of heating (twice the longest run, if that is more), or another sensor that moved by
+1.5 °C, without a last digit changing.
 """
 
 from __future__ import annotations
