@@ -15,9 +15,10 @@ from agent.api import RelayState
 
 from .cycle import ANSWER_US, Books, Demand
 from .pauses import Shedding, Window
+from .response import WINDOW_US, Response
 from .sensors import MINUTE_US, US, Sensor
 from .settings import RelayHeaterConfig
-from .truth import WINDOW_US, Response, Truth
+from .truth import Truth
 
 HOUR_US = 3600 * US
 MAX_ON_US = 4 * HOUR_US - 60 * US

@@ -18,9 +18,8 @@ from collections import deque
 from typing import Any
 
 from .settings import SensorConfig
+from .standstill import MINUTE_US, US, Runs
 
-US = 1_000_000
-MINUTE_US = 60 * US
 KEEP_US = 36 * MINUTE_US
 LEVEL_US = 4 * MINUTE_US
 """The mean over so long is where the room is: one sample alone is noise."""
@@ -36,16 +35,11 @@ DRIFT_C_H = 3.0
 """A room may have gone so far within a gap; what is farther away is another place, and no slope leads there."""
 JUMP_US = 10 * MINUTE_US
 JUMP_SAMPLES = 5
-FROZEN_US = 25 * MINUTE_US
-STILL_US = 6 * 3600 * US
-LEARN_US = 24 * 3600 * US
-HEATED_US = 28 * MINUTE_US
 TWIN_US = 20 * MINUTE_US
 TWIN_C = 1.5
 ALARM_US = 15 * MINUTE_US
 LIES_US = 10 * MINUTE_US
 LIES = 3
-WEEK = 7
 GOOD_WORDS = (None, "good")
 
 
@@ -81,7 +75,7 @@ class Sensor:
         """How much of the run of one value was heated."""
         self._twins: dict[str, float] = {}
         """What the others said when this run of one value began."""
-        self._learned = _Runs()
+        self._learned = Runs()
 
     # --- samples --------------------------------------------------------------------------------------------
 
@@ -285,41 +279,3 @@ class Sensor:
 
     def to_kept(self) -> dict[str, Any] | None:
         return self._learned.to_kept()
-
-
-class _Runs:
-    """The longest run of one value, day by day of listening."""
-
-    def __init__(self) -> None:
-        self._days: list[int] = []
-        self._today = self._heard = 0
-
-    def restore(self, kept: Any) -> None:
-        match kept:
-            case {"days": list(days), "today": int(today), "heard": int(heard)}:
-                if all(isinstance(day, int) and 0 <= day < LEARN_US for day in days):
-                    self._days, self._today, self._heard = days[-WEEK:], max(0, today), max(0, min(heard, LEARN_US))
-
-    def add(self, run_us: int, t_us: int) -> None:
-        self._today = max(self._today, run_us)
-        self._heard += min(run_us, STILL_US)
-        if self._heard >= LEARN_US:
-            self._days = [*self._days, self._today][-WEEK:]
-            self._today = self._heard = 0
-
-    def limit_us(self) -> int:
-        if not self._days:
-            return STILL_US
-        times = 3.0 if len(self._days) < 4 else 2.5 if len(self._days) < WEEK else 2.0
-        return max(FROZEN_US, round(times * max(self._today, *self._days)))
-
-    def heated_us(self) -> int:
-        """Where it heats, twice as long as ever is enough."""
-        return max(HEATED_US, 2 * max((self._today, *self._days), default=0)) if self._days else HEATED_US
-
-    def to_kept(self) -> dict[str, Any] | None:
-        """Changes seldom: in whole minutes. None: nothing yet."""
-        if not self._days and self._heard < 3600 * US:
-            return None
-        return {"days": self._days, "today": self._today // MINUTE_US * MINUTE_US,
-                "heard": self._heard // (60 * MINUTE_US) * 60 * MINUTE_US}
