@@ -274,6 +274,25 @@ class Sensor:
         error = math.sqrt((left / max(1, n - 2) + digit) / var)
         return slope * 3600 * US, error * 3600 * US
 
+    def ramps(self, from_us: int) -> bool:
+        """Whether a straight line fits better than a step does: a thermometer that was moved, or stood still and lives
+        again, jumps once; a heated room rises all the time."""
+        first = bisect_left(self.times, from_us)
+        times, values = self.times[first:], self.values[first:]
+        n = len(values)
+        if n < 3:
+            return False
+        mean_t, total = sum(times) / n, sum(values)
+        apart = [t - mean_t for t in times]
+        slope = sum([t * c for t, c in zip(apart, values, strict=True)]) / sum([t * t for t in apart])
+        line = slope * slope * sum([t * t for t in apart])  # what each explains of the spread
+        step = before = 0.0
+        for number, c in enumerate(values[:-1], 1):
+            before += c
+            gap = (total - before) / (n - number) - before / number
+            step = max(step, gap * gap * number * (n - number) / n)
+        return line > 0.9 * step  # of a step, a line explains three quarters at most
+
     def restore(self, kept: Any) -> None:
         self._learned.restore(kept)
 

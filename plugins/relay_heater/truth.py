@@ -131,7 +131,7 @@ class Truth:
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
         if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h, 2.5 * doubt) \
-                or not self._steady(from_us, now_us, sensor) or self.draws(now_us) is False:
+                or not sensor.ramps(from_us) or self.draws(now_us) is False:
             self._room_since_us = None
             return False
         if self._room_since_us is None:
@@ -139,13 +139,3 @@ class Truth:
         # two samples at least must say so
         self._room_stuck = now_us - self._room_since_us >= max(LASTS_US, round(1.2 * US * sensor.config.interval_s))
         return self._room_stuck
-
-
-    @staticmethod
-    def _steady(from_us: int, now_us: int, sensor: Sensor) -> bool:
-        """A thermometer that was moved, or lives again, jumps once; a heated room rises in both halves."""
-        early, late = sensor.level_c(from_us), sensor.level_c(now_us)
-        half = sensor.level_c((from_us + now_us) // 2)
-        if early is None or half is None or late is None:
-            return False
-        return min(half - early, late - half) >= 0.1 * (late - early)
