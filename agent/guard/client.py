@@ -25,6 +25,8 @@ SILENT_US = 10_000_000
 ALONE_US = 5_000_000
 """How long nobody at all has the relay before a guard is started from here."""
 KILL_AGAIN_US = 10_000_000
+OWN_PAUSE_US = 3_000_000
+"""Asked every second or two; what is longer is our own standing still, and no silence of the guard."""
 
 
 def boottime_us() -> int:
@@ -62,6 +64,7 @@ class GuardedRelay:
         self._heard_us = now_us
         self._held_us = now_us
         """When somebody held the lock, as far as we know."""
+        self._healed_us = now_us
         self._killed_us = 0
         self._silent = False
 
@@ -133,6 +136,11 @@ class GuardedRelay:
     # --- seeing to it that there is one ---------------------------------------------------------------------
 
     def _heal(self, now_us: int) -> None:
+        own_us = max(0, now_us - self._healed_us - OWN_PAUSE_US)
+        self._healed_us = now_us
+        if own_us:  # we were stopped, or waited for a sensor: the guard could not be heard meanwhile
+            self._heard_us = min(now_us, self._heard_us + own_us)
+            self._held_us = min(now_us, self._held_us + own_us)
         silent_us = now_us - self._heard_us
         if silent_us < min(SILENT_US, ALONE_US):
             if self._silent:
@@ -150,13 +158,16 @@ class GuardedRelay:
             self._held_us = now_us
             if self._own is None or self._own.poll() is not None:
                 self._log.warning("nobody guards the relay: starting a guard from here")
-                self._own = self._start_guard()
+                try:
+                    self._own = self._start_guard()
+                except OSError as error:  # no memory, no process: again in a moment, and never without control
+                    self._log.error("a guard cannot be started: %s", error)
 
     def _kill(self, holder: int, now_us: int, silent_s: float) -> None:
         from agent.wire import faults
 
         self._killed_us = now_us
-        if wire.kill(holder, self._instance):
+        if wire.kill(holder, self._instance, self._lock):
             self._silent = True
             text = faults.line("E_GUARD_SILENT", instance=self._instance, age_s=silent_s)
             self._log.error(text)

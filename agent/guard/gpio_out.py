@@ -15,9 +15,12 @@ CONSUMER = "hutkeeper-guard"
 
 
 class GpioPins:
-    """Every output is requested inactive: the moment the kernel gives the line to us, the relay is told OFF."""
+    """Every output is requested inactive: the moment the kernel gives the line to us, the relay is told OFF.
 
-    def __init__(self, relay: AnyRelay, dev: Path) -> None:
+    ``active``: ON instead, for a relay that holds and was left so."""
+
+    def __init__(self, relay: AnyRelay, dev: Path, active: bool = False) -> None:
+        self._active = active
         self._requests: dict[str, tuple[Any, int]] = {}
         self._opened: list[Any] = []
         self._names = lines(relay)
@@ -42,7 +45,7 @@ class GpioPins:
         line = gpiod.line
         if field in outputs(relay):
             settings = gpiod.LineSettings(direction=line.Direction.OUTPUT, active_low=relay.active_low,
-                                          output_value=line.Value.INACTIVE)
+                                          output_value=line.Value.ACTIVE if self._active else line.Value.INACTIVE)
         else:
             settings = gpiod.LineSettings(direction=line.Direction.INPUT, active_low=relay.probe_active_low)
         with gpio_lines.opened(gpiod, path, name) as chip:

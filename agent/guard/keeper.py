@@ -62,9 +62,18 @@ class Keeper:
         """Call at :attr:`due_us` at the latest, and about every second where there is a probe."""
         return self._do(self._lease.look(now_us), now_us)
 
+    @property
+    def holds(self) -> bool:
+        """A ``hold`` actuator that is ON: its pin is opened so."""
+        return self._duty.kind == "hold" and self._lease.told
+
     def off(self, now_us: int) -> None:
         """The end of the process: a heater is OFF, anything else stays."""
         if self._duty.kind == "heat":
+            for _ in range(2):  # a pin that failed is opened anew once more
+                if self._is is not False:
+                    self._next_us = now_us
+                    self._do(Verdict(False, "the guard ends", None), now_us)
             self._do(Verdict(False, "the guard ends", None), now_us)
 
     def close(self) -> None:

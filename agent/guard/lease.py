@@ -79,6 +79,11 @@ class Lease:
         self._ask, self._asked_us = ask, now_us
         return self.look(now_us)
 
+    @property
+    def told(self) -> bool:
+        """Where a ``hold`` actuator is to be."""
+        return self._told
+
     def moved(self, on: bool, now_us: int) -> Verdict:
         """A hand has moved a ``hold`` actuator: that is where it is told to be now."""
         self._told, self._told_why = on, "moved by hand"

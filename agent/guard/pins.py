@@ -65,31 +65,33 @@ def stand_in(relay: AnyRelay, run_dir: Path, instance: str) -> AnyRelay:
     return msgspec.structs.replace(relay, **fields)
 
 
-def open_pins(relay: AnyRelay, dev: Path = Path("/dev")) -> Pins:
-    """All outputs inactive from here on. Raises PinError (later perhaps), ConfigError (never)."""
+def open_pins(relay: AnyRelay, dev: Path = Path("/dev"), active: bool = False) -> Pins:
+    """All outputs inactive from here on; ``active``: a plain relay that holds (no heater) goes on as it is, without
+    falling off for a moment. Raises PinError (later perhaps), ConfigError (never)."""
+    active = active and isinstance(relay, PlainRelay)
     wired = lines(relay)
     if len(set(wired.values())) != len(wired):
         raise ConfigError(f"relay: {', '.join(f'{key} = {line}' for key, line in wired.items())}: each needs its own "
                           "line")
     simulated = {field for field, line in wired.items() if line.startswith(SIM_PREFIX)}
     if simulated == set(wired):
-        return SimPinFiles(relay)
+        return SimPinFiles(relay, active)
     if simulated:
         raise ConfigError("relay: some lines are simulated and some are not; simulate all of them or none")
     from agent.guard.gpio_out import GpioPins
 
-    return GpioPins(relay, dev)
+    return GpioPins(relay, dev, active)
 
 
 class SimPinFiles:
     """Files as pins. The history of an output is cut in half when it has grown long."""
 
-    def __init__(self, relay: AnyRelay) -> None:
+    def __init__(self, relay: AnyRelay, active: bool = False) -> None:
         self._paths = {field: Path(line.removeprefix(SIM_PREFIX)) for field, line in lines(relay).items()}
         self._inverted = {field: relay.probe_active_low if field == "probe_line" else relay.active_low
                           for field in self._paths}
         for field in outputs(relay):
-            self.write(field, False)
+            self.write(field, active)
 
     def write(self, field: str, active: bool) -> None:
         append_level(self._paths[field], active != self._inverted[field])

@@ -58,7 +58,6 @@ class Guard:
         self._relay, self._duty = wiring(settings, entry)
         self._instance = instance
         self._run_dir = settings.device.run_dir
-        self._run_dir.mkdir(parents=True, exist_ok=True)
         self._lock = wire.GuardLock(self._run_dir, instance)
         self._told = wire.Told(settings.device.data_dir, instance)
         self._hardware = HardwareWatchdog(settings.device.hardware_watchdog)
@@ -74,23 +73,34 @@ class Guard:
             signal.signal(number, self.stop)
         wakeup, wakeup_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup_in, warn_on_full_buffer=False)
-        if not self._wait_for_the_lock(wakeup):
-            return 0
+        try:
+            self._run_dir.mkdir(parents=True, exist_ok=True)
+            if not self._wait_for_the_lock(wakeup):
+                return 0
+        except OSError as error:
+            return self._off_and_end(error)
         heartbeat = Heartbeat(limit_s=HANG_S)
         heartbeat.start()
-        self._progress = Progress(self._run_dir, wire.progress_name(self._instance), GUARD_HANG_S)
-        self._keeper = Keeper(self._instance, self._duty, boottime_us(),
-                              open_driver=lambda: Driver(self._relay, pins.open_pins(self._relay)),
-                              told=self._told.read() if self._duty.kind == "hold" else None,
-                              remember=self._remember)
+        progress: Progress | None = None
+        with contextlib.suppress(OSError):  # a full disk: others cannot see that it moves, but it moves
+            progress = Progress(self._run_dir, wire.progress_name(self._instance), GUARD_HANG_S)
+        self._keeper = self._kept()
         self._keeper.look(boottime_us())  # OFF before anything else
-        listening = self._listen()
+        try:
+            listening = self._listen()
+        except OSError as error:
+            return self._off_and_end(error)
         try:
             while not self._stop:
                 self._wait(listening, wakeup)
                 heartbeat.beat()
-                self._progress.touch()
+                if progress is not None:
+                    progress.touch()
                 self._hardware.feed()
+                if self._lock.replaced():
+                    log.error("guard %s: its lock in %s was deleted: another guard may have the relay; OFF and out",
+                              self._instance, self._run_dir)
+                    return 1
             return 0
         finally:
             self._keeper.off(boottime_us())
@@ -101,6 +111,25 @@ class Guard:
 
     # --- starting -------------------------------------------------------------------------------------------
 
+    def _kept(self) -> Keeper:
+        return Keeper(self._instance, self._duty, boottime_us(),
+                      open_driver=lambda: Driver(self._relay, pins.open_pins(self._relay, active=self._keeps_on())),
+                      told=self._told.read() if self._duty.kind == "hold" else None, remember=self._remember)
+
+    def _keeps_on(self) -> bool:
+        return self._keeper.holds
+
+    def _off_and_end(self, error: OSError) -> int:
+        """No place for lock or socket (full, read-only): a heater is OFF all the same. OFF needs no right: the kernel
+        gives a line of a living guard to nobody else, and the only word said here is OFF."""
+        log.error("guard %s: %s: %s: make room, or make it writable; until then the heater is OFF", self._instance,
+                  self._run_dir, error.strerror)
+        if self._duty.kind == "heat":
+            self._keeper = self._kept()
+            self._keeper.look(boottime_us())
+            self._keeper.close()
+        return 1
+
     def _wait_for_the_lock(self, wakeup: int) -> bool:
         """False: stopped meanwhile."""
         told = False
@@ -110,7 +139,7 @@ class Guard:
                 told = True
                 log.info("guard %s: process %s has the relay, waiting for it", self._instance, self._lock.holder())
             if time.monotonic() - since_s > STANDBY_S and wire.stands_still(self._run_dir, self._instance):
-                wire.kill(self._lock.holder(), self._instance)
+                wire.kill(self._lock.holder(), self._instance, self._lock)
             select.select([wakeup], [], [], STANDBY_S)
             if self._stop:
                 return False

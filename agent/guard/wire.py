@@ -56,7 +56,7 @@ class GuardLock:
         self._fd = -1
 
     def take(self) -> bool:
-        """True: we have it, until this process ends."""
+        """True: we have it, until this process ends. Raises OSError where the file cannot be made."""
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -64,6 +64,16 @@ class GuardLock:
         except OSError:
             return False
         return True
+
+    def replaced(self) -> bool:
+        """Somebody has deleted the file under us: another one may hold the right to the same pins now."""
+        try:
+            there, ours = os.stat(self._path), os.fstat(self._fd)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
 
     def holder(self) -> int | None:
         """The pid of the guard, by the kernel's word (F_GETLK). None: nobody, or one whom we cannot see."""
@@ -121,14 +131,24 @@ def stands_still(run_dir: Path, instance: str, limit_s: float = STILL_S) -> bool
     return time.monotonic() - stamp_s > limit_s
 
 
-def kill(pid: int | None, instance: str) -> bool:
-    """End a guard that stands still. Nothing but the lock's holder, by the kernel's word, is ever killed."""
+def kill(pid: int | None, instance: str, lock: GuardLock) -> bool:
+    """End a guard that stands still. Nothing but the lock's holder, by the kernel's word, is ever killed: the process
+    is held fast first, and killed only if it is the holder still (its number may have gone to another one)."""
     if pid is None or pid == os.getpid():
         return False
     try:
-        os.kill(pid, signal.SIGKILL)
+        process = os.pidfd_open(pid)
     except OSError as error:
         log.error("guard %s: process %d cannot be killed: %s", instance, pid, error.strerror)
         return False
+    try:
+        if lock.holder() != pid:
+            return False
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    except OSError as error:
+        log.error("guard %s: process %d cannot be killed: %s", instance, pid, error.strerror)
+        return False
+    finally:
+        os.close(process)
     log.error("guard %s: process %d stood still and was killed", instance, pid)
     return True

@@ -15,9 +15,10 @@ from agent.api import RelayState
 
 from .cycle import ANSWER_US, Books, Demand
 from .pauses import Shedding, Window
+from .response import WINDOW_US, Response
 from .sensors import MINUTE_US, US, Sensor
 from .settings import RelayHeaterConfig
-from .truth import WINDOW_US, Response, Truth
+from .truth import Truth
 
 HOUR_US = 3600 * US
 MAX_ON_US = 4 * HOUR_US - 60 * US
@@ -178,6 +179,8 @@ class Control:
                                 f"{(self.response.until_us - now_us) / MINUTE_US:.0f} min", safety=True)
         if self.books.on_for_us(now_us) >= MAX_ON_US:
             return _Wish(False, "on for 4 h: a pause", safety=True)
+        if not standing_in and main.value_c >= aim.setpoint_c:
+            self.response.enough(now_us)
         wanted = self.demand.want(on, main.value_c, setpoint_c, aim.delta_plus_c, aim.delta_minus_c, now_us)
         why = f"{main.value_c:.1f} °C, {setpoint_c:.1f} °C wanted"
         if self.window.open:
@@ -203,7 +206,8 @@ class Control:
 
     def _silent_room(self, now_us: int) -> bool:
         assert self.main is not None
-        return (self.response.look(now_us, self.books.on_since_us, self.main)
+        return (self.response.look(now_us, self.books.on_since_us, self.main, self.truth.draws(now_us),
+                                   list(self.sensors.values()))
                 or self.response.resting(now_us, self.main))
 
     def _blind(self, now_us: int, aim: Aim) -> _Wish:
@@ -257,8 +261,8 @@ class Control:
             found["E_RELAY_STUCK"] = self.truth.stuck
         if self.truth.dead:
             found["E_RELAY_DEAD"] = self.truth.dead
-        if self.response.level:
-            found["E_NO_HEATING_RESPONSE"] = self.response.failed
+        if self.response.alarm:
+            found["E_NO_HEATING_RESPONSE"] = self.response.alarm
         if self.window.overdue:
             found["W_WINDOW_OPEN"] = self.window.overdue
         self.alerts = found
@@ -295,8 +299,9 @@ class Control:
         sensors = {name: runs for name, sensor in self.sensors.items() if (runs := sensor.to_kept())}
         if sensors:
             kept["sensors"] = sensors
-        if self.response.level:
-            kept["response"] = self.response.to_kept()
+        response = self.response.to_kept()
+        if response:
+            kept["response"] = response
         return kept
 
     def keep(self, kept: dict[str, Any], now_us: int) -> None:

@@ -71,7 +71,7 @@ class ProgrammeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     timezone: str | None = None
     """As ``Europe/Paris``; left out: this machine's."""
     main_sensor: str = "main"
-    """The sensor that counts outside ``main_sensor_calendar``."""
+    """The sensor that counts outside ``main_sensor_calendar``; where none is called ``main``, the first."""
     main_sensor_calendar: dict[str, Week] = field(default_factory=dict)
     """Sensor -> when it counts; of two at once the first in the file."""
     away_profile: str = ""

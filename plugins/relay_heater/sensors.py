@@ -4,22 +4,25 @@ A sample counts once it is in range, says no word of its own trouble, and follow
 air in a room can have. After a start, a gap or a freeze, some samples in a row must agree first; after a jump, they
 must agree for ten minutes. ``0.0`` exactly is what a broken reader gives, so it counts only between values near it.
 
-Frozen is the very same value for longer than this sensor ever had it: three times the longest such run of the last
-week, at least 25 min; before a day is learned, six hours. Two more signs need no learning: half an hour of unbroken
-heating, or another sensor that moved by 1.5 °C, without a last digit changing.
+Frozen is the very same value for longer than this sensor ever had it: twice the longest such run of the last week
+(three times, while it is known for a few days only), at least 25 min; before a day is learned, six hours. Two more
+signs are quicker: half an hour of heating (twice the longest run, if that is more), or another sensor that moved by
+1.5 °C, without a last digit changing.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import Any
 
 from .settings import SensorConfig
+from .standstill import MINUTE_US, US, Runs
 
-US = 1_000_000
-MINUTE_US = 60 * US
-KEEP_US = 32 * MINUTE_US
+KEEP_US = 36 * MINUTE_US
+LEVEL_US = 4 * MINUTE_US
+"""The mean over so long is where the room is: one sample alone is noise."""
 RATE_C_MIN = 1.0
 STEP_C = 0.5
 MOST_C = 2.5
@@ -28,18 +31,15 @@ AGREE_RATE_C_MIN = 0.5
 NEAR_C = 3.0
 """After a gap: so far from the last good value needs no longer proof."""
 FORGET_US = 3600 * US
+DRIFT_C_H = 3.0
+"""A room may have gone so far within a gap; what is farther away is another place, and no slope leads there."""
 JUMP_US = 10 * MINUTE_US
 JUMP_SAMPLES = 5
-FROZEN_US = 25 * MINUTE_US
-STILL_US = 6 * 3600 * US
-LEARN_US = 24 * 3600 * US
-HEATED_US = 28 * MINUTE_US
 TWIN_US = 20 * MINUTE_US
 TWIN_C = 1.5
 ALARM_US = 15 * MINUTE_US
 LIES_US = 10 * MINUTE_US
 LIES = 3
-WEEK = 7
 GOOD_WORDS = (None, "good")
 
 
@@ -56,8 +56,9 @@ class Sensor:
         """The last good one; old or not."""
         self.good_us: int | None = None
         """CLOCK_BOOTTIME of it. None also while frozen."""
-        self.history: deque[tuple[int, float]] = deque()
-        """Good samples of the last half hour."""
+        self.times: list[int] = []
+        self.values: list[float] = []
+        """Good samples of the last half hour and their stamps, all of one place: after a jump they begin anew."""
         self.bogus = 0
         self.last_lie = ""
         self.frozen = ""
@@ -70,9 +71,11 @@ class Sensor:
         self._same: float | None = None
         self._same_since_us = now_us
         self._same_n = 0
+        self._heated_us = self._looked_us = 0
+        """How much of the run of one value was heated."""
         self._twins: dict[str, float] = {}
         """What the others said when this run of one value began."""
-        self._learned = _Runs()
+        self._learned = Runs()
 
     # --- samples --------------------------------------------------------------------------------------------
 
@@ -95,12 +98,21 @@ class Sensor:
             return False
         if not self._follows(t_us, c):
             return False
+        if self._doubted and self._doubted[-1][0] == t_us and self.times:  # believed again, after a gap or a jump
+            gap_us = t_us - self.times[-1]
+            if abs(c - self.values[-1]) > STEP_C + DRIFT_C_H * gap_us / FORGET_US:
+                self._forget()
         self._doubted = []
         self.value_c, self.good_us = c, t_us
-        self.history.append((t_us, c))
-        while self.history and self.history[0][0] < t_us - KEEP_US:
-            self.history.popleft()
+        self.times.append(t_us)
+        self.values.append(c)
+        if self.times[0] < t_us - KEEP_US - LEVEL_US:
+            old = bisect_left(self.times, t_us - KEEP_US)
+            del self.times[:old], self.values[:old]
         return True
+
+    def _forget(self) -> None:
+        self.times, self.values = [], []
 
     def _lie(self, value: object, quality: str | None) -> str:
         if quality not in GOOD_WORDS:
@@ -158,20 +170,23 @@ class Sensor:
             self._learned.add(t_us - self._same_since_us, t_us)
         if self.frozen:  # it lives: from here on as after a start
             self.frozen, self.good_us, self._doubted = "", None, []
-        self._same, self._same_since_us, self._same_n, self._twins = c, t_us, 1, {}
+        self._same, self._same_since_us, self._same_n, self._twins, self._heated_us = c, t_us, 1, {}, 0
 
     def look(self, now_us: int, heating_since_us: int | None, others: list[Sensor]) -> None:
         """``heating_since_us``: since when it heats without a break."""
         if not self.lost(now_us) and self.good_us is not None:
             self._known_us = min(now_us, self.good_us + self.max_age_us)
+        if self._same is not None and heating_since_us is not None:
+            self._heated_us += max(0, now_us - max(heating_since_us, self._same_since_us, self._looked_us))
+        self._looked_us = now_us
         if self.frozen or self._same is None or self._same_n < 5 or self.lost(now_us):
             return
         run_us = self._heard_us - self._same_since_us
         minutes = f"the very same {self._same:g} °C for {run_us / MINUTE_US:.0f} min"
         if run_us >= self._learned.limit_us():
             self._freeze(minutes)
-        elif heating_since_us is not None and now_us - max(heating_since_us, self._same_since_us) >= HEATED_US:
-            self._freeze(f"{minutes} while it heats")
+        elif self._heated_us >= self._learned.heated_us():
+            self._freeze(f"{minutes}, {self._heated_us / MINUTE_US:.0f} of them heated")
         else:
             for other in others:
                 if other.value_c is None or other.lost(now_us):
@@ -182,7 +197,7 @@ class Sensor:
 
     def _freeze(self, why: str) -> None:
         self.frozen, self.good_us, self._doubted = why, None, []
-        self.history.clear()
+        self._forget()
 
     # --- what others ask ------------------------------------------------------------------------------------
 
@@ -202,14 +217,16 @@ class Sensor:
 
     def alarm_us(self) -> int:
         """When it will be called absent if nothing comes."""
-        return self._known_us + ALARM_US
+        heard_us = max(self._heard_us, self._started_us) + self.max_age_us
+        return (heard_us if self.frozen else self._known_us) + ALARM_US
 
     def alarms(self, now_us: int) -> dict[str, str]:
         """Code -> what to say."""
         found = {}
-        if self.frozen:
+        silent = now_us - max(self._heard_us, self._started_us) >= self.max_age_us + ALARM_US
+        if self.frozen and not silent:
             found["E_SENSOR_FROZEN"] = f"{self.name} stands still: {self.frozen}"
-        elif now_us - self._known_us >= ALARM_US:
+        elif silent or now_us - self._known_us >= ALARM_US:
             found["E_SENSOR_ABSENT"] = f"{self.name}: {self.lost(now_us)}"
         if len(self._lies) == LIES and now_us - self._lies[0] <= max(LIES_US, 4 * self.max_age_us):
             found["E_SENSOR_LIES"] = f"{self.name}: {self.last_lie}"
@@ -217,64 +234,67 @@ class Sensor:
 
     def at(self, t_us: int) -> tuple[int, float] | None:
         """The last good sample not after ``t_us``, else the first one that there is."""
-        found = self.history[0] if self.history else None
-        for one in self.history:
-            if one[0] > t_us:
-                break
-            found = one
-        return found
+        if not self.times:
+            return None
+        number = max(0, bisect_right(self.times, t_us) - 1)
+        return self.times[number], self.values[number]
+
+    def level_c(self, t_us: int) -> float | None:
+        """The mean of the good samples within the four minutes before ``t_us``; one at least, as :meth:`at` has it."""
+        if not self.times:
+            return None
+        end = max(1, bisect_right(self.times, t_us))
+        values = self.values[min(end - 1, bisect_left(self.times, t_us - LEVEL_US)):end]
+        return sum(values) / len(values)
 
     def rise_c(self, from_us: int) -> float | None:
         """From the first to the last good samples since ``from_us``, each the mean of up to three."""
-        points = [c for t, c in self.history if t >= from_us]
-        n = min(3, len(points) // 2)
-        return sum(points[-n:]) / n - sum(points[:n]) / n if n else None
+        values = self.values[bisect_left(self.times, from_us):]
+        n = min(3, len(values) // 2)
+        return sum(values[-n:]) / n - sum(values[:n]) / n if n else None
 
     def slope_c_h(self, from_us: int) -> float | None:
         """Least squares over the good samples since ``from_us``; None where they are too few or too close."""
-        points = [(t - from_us, c) for t, c in self.history if t >= from_us]
-        if len(points) < 3 or points[-1][0] - points[0][0] < 8 * MINUTE_US:
+        found = self.trend(from_us)
+        return None if found is None else found[0]
+
+    def trend(self, from_us: int) -> tuple[float, float] | None:
+        """Slope in °C/h and its standard error."""
+        first = bisect_left(self.times, from_us)
+        times, values = self.times[first:], self.values[first:]
+        n = len(times)
+        if n < 3 or times[-1] - times[0] < 8 * MINUTE_US:
             return None
-        n = len(points)
-        mean_t, mean_c = sum(t for t, _ in points) / n, sum(c for _, c in points) / n
-        var = sum((t - mean_t) ** 2 for t, _ in points)
-        return sum((t - mean_t) * (c - mean_c) for t, c in points) / var * 3600 * US
+        mean_t, mean_c = sum(times) / n, sum(values) / n
+        apart = [t - mean_t for t in times]
+        var = sum([t * t for t in apart])
+        slope = sum([t * c for t, c in zip(apart, values, strict=True)]) / var
+        left = sum([(c - mean_c - slope * t) ** 2 for t, c in zip(apart, values, strict=True)])
+        digit = 0.03 ** 2  # three samples on one line by chance, or on one digit, are not without error
+        error = math.sqrt((left / max(1, n - 2) + digit) / var)
+        return slope * 3600 * US, error * 3600 * US
+
+    def ramps(self, from_us: int) -> bool:
+        """Whether a straight line fits better than a step does: a thermometer that was moved, or stood still and lives
+        again, jumps once; a heated room rises all the time."""
+        first = bisect_left(self.times, from_us)
+        times, values = self.times[first:], self.values[first:]
+        n = len(values)
+        if n < 3:
+            return False
+        mean_t, total = sum(times) / n, sum(values)
+        apart = [t - mean_t for t in times]
+        slope = sum([t * c for t, c in zip(apart, values, strict=True)]) / sum([t * t for t in apart])
+        line = slope * slope * sum([t * t for t in apart])  # what each explains of the spread
+        step = before = 0.0
+        for number, c in enumerate(values[:-1], 1):
+            before += c
+            gap = (total - before) / (n - number) - before / number
+            step = max(step, gap * gap * number * (n - number) / n)
+        return line > 0.9 * step  # of a step, a line explains three quarters at most
 
     def restore(self, kept: Any) -> None:
         self._learned.restore(kept)
 
     def to_kept(self) -> dict[str, Any] | None:
         return self._learned.to_kept()
-
-
-class _Runs:
-    """The longest run of one value, day by day of listening."""
-
-    def __init__(self) -> None:
-        self._days: list[int] = []
-        self._today = self._heard = 0
-
-    def restore(self, kept: Any) -> None:
-        match kept:
-            case {"days": list(days), "today": int(today), "heard": int(heard)}:
-                if all(isinstance(day, int) and 0 <= day < LEARN_US for day in days):
-                    self._days, self._today, self._heard = days[-WEEK:], max(0, today), max(0, min(heard, LEARN_US))
-
-    def add(self, run_us: int, t_us: int) -> None:
-        self._today = max(self._today, run_us)
-        self._heard += min(run_us, STILL_US)
-        if self._heard >= LEARN_US:
-            self._days = [*self._days, self._today][-WEEK:]
-            self._today = self._heard = 0
-
-    def limit_us(self) -> int:
-        if not self._days:
-            return STILL_US
-        return max(FROZEN_US, 3 * max(self._today, *self._days))
-
-    def to_kept(self) -> dict[str, Any] | None:
-        """Changes seldom: in whole minutes. None: nothing yet."""
-        if not self._days and self._heard < 3600 * US:
-            return None
-        return {"days": self._days, "today": self._today // MINUTE_US * MINUTE_US,
-                "heard": self._heard // (60 * MINUTE_US) * 60 * MINUTE_US}

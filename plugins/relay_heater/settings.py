@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from agent.api import AnyRelay
@@ -11,6 +12,7 @@ from agent.api import AnyRelay
 from .schedule import ProgrammeConfig
 
 MAX_AGE_S = 600.0
+DEFAULT_MAIN = "main"
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -86,6 +88,8 @@ class RelayHeaterConfig(ProgrammeConfig, frozen=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.main_sensor == DEFAULT_MAIN and DEFAULT_MAIN not in self.sensors and self.sensors:
+            msgspec.structs.force_setattr(self, "main_sensor", next(iter(self.sensors)))
         for name in (self.main_sensor, *self.main_sensor_calendar):
             if name not in self.sensors:
                 raise ValueError(f"sensors: there is no sensor {name!r:.40}, and it is to count; "

@@ -1,14 +1,10 @@
-"""Does the heater do what its relay is told? From a probe contact, the power of its circuit, the room (B44, B47). Pure.
+"""Does the relay do what it is told? From a probe contact, the power of its circuit, the room (B47). Pure.
 
 Told OFF, and yet it heats: E_RELAY_STUCK, within 5 min by probe or power, within 20 min by the room. Told ON, and no
-contact or no power: E_RELAY_DEAD. Told ON, and the room gets no warmer by ``rise_c`` in half an hour: the sensor fell
-off its wall, or nothing heats: E_NO_HEATING_RESPONSE, OFF, and tried again after 30, 60, 120, then 240 min; sooner when
-the room cools in the pause as it did not before: then the heater is at work, and only too weak for the weather.
+contact or no power: E_RELAY_DEAD.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from agent.api import RelayState
 
@@ -21,16 +17,15 @@ POWER_OLD_US = 300 * US
 SETTLE_US = 20 * US
 """After an edge nothing is judged for so long: contacts bounce, meters average."""
 LOOK_US = 10 * MINUTE_US
-ROOM_US = 15 * MINUTE_US
-LASTS_US = 120 * US
+ROOM_US = 13 * MINUTE_US
+LAG_US = 4 * MINUTE_US
+LONG_US = 15 * MINUTE_US
+LASTS_US = 60 * US
 SLOPE_EVERY_US = 20 * US
 SLOPE_C_H = 1.0
+CLEAR_C_H = -0.2
+"""It cools again: the contact has opened."""
 RISE_C = 0.15
-WINDOW_US = 30 * MINUTE_US
-PAUSE_LOOK_US = 12 * MINUTE_US
-COOLS_C_H = 0.8
-"""So much faster it must cool in a pause than while on: then the heater works and is only too weak to get on."""
-PAUSES_US = tuple(minutes * MINUTE_US for minutes in (30, 60, 120, 240))
 
 
 class Truth:
@@ -47,6 +42,8 @@ class Truth:
         self._power_since_us: int | None = None
         self._room_stuck = False
         self._room_since_us: int | None = None
+        self._closed_us = 0
+        """When it last was known to heat though it was told OFF: a radiator warms on for a while after that, too."""
         self._sloped_us = 0
         self._heats_c_h = 0.0
         """Slope of the room while it heats, learned."""
@@ -70,6 +67,8 @@ class Truth:
         room = self._room(now_us, state, sensor, setpoint_c)
         told = "OFF" if not state.on else "ON"
         wrong = contact or power or room
+        if not state.on and (contact or power or state.contact):
+            self._closed_us = now_us
         if contact:
             text = f"told {told}, and its contact is {'closed' if state.contact else 'open'}"
         elif power:
@@ -117,80 +116,26 @@ class Truth:
                 if slope is not None and slope > 0:
                     self._heats_c_h += (slope - self._heats_c_h) * 0.05
             return False
-        if for_us < ROOM_US:
+        if min(for_us, now_us - self._closed_us) < ROOM_US and not self._room_stuck:
             self._room_since_us = None
             return False
-        slope, rise_c = sensor.slope_c_h(now_us - LOOK_US), sensor.rise_c(now_us - LOOK_US)
-        if slope is None or rise_c is None:
+        from_us = max(state.since_us + LAG_US, now_us - LONG_US)
+        trend, rise_c = sensor.trend(from_us), sensor.rise_c(from_us)
+        if trend is None or rise_c is None:
             return self._room_stuck
+        slope, doubt = trend
         if self._room_stuck:
-            self._room_stuck = slope > 0
+            if slope <= CLEAR_C_H:  # what was before this says nothing any more
+                self._room_stuck, self._room_since_us, self._closed_us = False, None, now_us
             return self._room_stuck
         # colder than it should be, it was told OFF for another reason, and a stove or the sun may warm it
         warm = sensor.value_c is not None and sensor.value_c >= setpoint_c
-        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h):
+        if not warm or rise_c < RISE_C or slope < max(SLOPE_C_H, 0.4 * self._heats_c_h, 2.5 * doubt) \
+                or not sensor.ramps(from_us) or self.draws(now_us) is False:
             self._room_since_us = None
             return False
         if self._room_since_us is None:
             self._room_since_us = now_us
-        self._room_stuck = now_us - self._room_since_us >= LASTS_US
+        # two samples at least must say so
+        self._room_stuck = now_us - self._room_since_us >= max(LASTS_US, round(1.2 * US * sensor.config.interval_s))
         return self._room_stuck
-
-
-class Response:
-    """Does the room get warmer while it heats?"""
-
-    def __init__(self, config: RelayHeaterConfig) -> None:
-        self.config = config
-        self.failed = ""
-        self.level = 0
-        self.until_us = 0
-        """It is not tried again before."""
-        self.proven_us: int | None = None
-        """When it last was seen to heat."""
-        self._failed_us: int | None = None
-        self._failed_by = ""
-        self._on_slope_c_h = 0.0
-
-    def restore(self, kept: Any, now_us: int) -> None:
-        match kept:
-            case {"level": int(level), "until_us": int(until_us)} if 0 < level <= len(PAUSES_US):
-                self.level = level
-                self.until_us = min(until_us, now_us + PAUSES_US[level - 1])
-                self.failed = "it did not before the restart"
-
-    def look(self, now_us: int, on_since_us: int | None, sensor: Sensor | None) -> bool:
-        """True: off with it, now."""
-        if on_since_us is None or sensor is None or sensor.value_c is None or sensor.lost(now_us):
-            return False
-        ref = sensor.at(max(on_since_us, now_us - WINDOW_US))
-        if ref is None:
-            return False
-        rise_c = sensor.value_c - ref[1]
-        if rise_c >= self.config.rise_c:
-            self.failed, self.level, self.proven_us = "", 0, now_us
-            return False
-        if now_us - on_since_us < WINDOW_US or now_us - ref[0] < WINDOW_US - 5 * MINUTE_US:
-            return False
-        self.failed = f"{rise_c:+.2f} °C in {(now_us - ref[0]) / MINUTE_US:.0f} min of ON, {sensor.name}"
-        self.until_us = now_us + PAUSES_US[min(self.level, len(PAUSES_US) - 1)]
-        self.level = min(self.level + 1, len(PAUSES_US))
-        self._failed_us, self._failed_by = now_us, sensor.name
-        self._on_slope_c_h = rise_c / (now_us - ref[0]) * 3600 * US
-        return True
-
-    def resting(self, now_us: int, sensor: Sensor) -> bool:
-        """Whether it pauses. A pause is itself a question: a room that cools in it was heated before."""
-        if now_us >= self.until_us:
-            return False
-        since_us = self._failed_us
-        if since_us is None or now_us - since_us < PAUSE_LOOK_US or self._failed_by != sensor.name:
-            return True
-        slope = sensor.slope_c_h(since_us + MINUTE_US)
-        if slope is None or self._on_slope_c_h - slope < COOLS_C_H:
-            return True
-        self.failed, self.level, self.until_us, self.proven_us, self._failed_us = "", 0, now_us, now_us, None
-        return False
-
-    def to_kept(self) -> dict[str, int] | None:
-        return {"level": self.level, "until_us": self.until_us} if self.level else None

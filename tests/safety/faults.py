@@ -58,3 +58,14 @@ def draw(rng: random.Random, cold: bool = False) -> list[Fault]:
             apart.append(fault)
             ends[group] = fault.end_us + (20 * US if group == "process" else 0)
     return apart
+
+
+def draw_welds(rng: random.Random) -> list[Fault]:
+    """A contact that welds again and again, and what may befall it meanwhile."""
+    found = [fault for fault in draw(rng) if fault.kind in ("clock", "guard_kill", "control_kill", "85", "spikes")]
+    at_s = 5400.0
+    while at_s < 80_000:
+        length_s = rng.uniform(1800, 7200)
+        found.append(Fault("weld", round(at_s * US), round((at_s + length_s) * US)))
+        at_s += length_s + rng.uniform(3600, 14_400)
+    return sorted(found, key=lambda fault: fault.begin_us)

@@ -231,14 +231,18 @@ class Machine:
             assert used <= 300 * US, f"{used / US:.0f} s of ON without a sample in an hour"
 
 
+def drawn_op(rng: random.Random) -> str:
+    """Time, samples and ticks most of the time."""
+    op = rng.choice(Machine.OPS)
+    return "sample" if op in ("kill", "stop", "guard", "hang", "long") and rng.random() < 0.7 else op
+
+
 def walk(seed: int, steps: int, **mutant: Any) -> int:
     """Raises AssertionError with seed and step."""
     rng = random.Random(seed)
     machine = Machine(**mutant)
     while machine.steps < steps:
-        op = rng.choice(Machine.OPS)
-        if op in ("kill", "stop", "guard", "hang", "long") and rng.random() < 0.7:
-            op = "sample"
+        op = drawn_op(rng)
         try:
             machine.step(op, rng.random())
         except AssertionError as error:

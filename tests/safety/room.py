@@ -30,6 +30,12 @@ class Room:
         self._q = 0.0
         self._at_us = now_us
 
+    def strong(self, rng: random.Random) -> None:
+        """A heater that makes the room warmer also where it is as warm as wanted."""
+        self.outdoor_c, self.lift_c = rng.uniform(2.0, 12.0), rng.uniform(36.0, 40.0)
+        self.tau_s = self.lift_c / rng.uniform(3.0, 6.0) * 3600
+        self.air_c = rng.uniform(15.0, 20.0)
+
     @property
     def rate_c_h(self) -> float:
         return self.lift_c / self.tau_s * 3600

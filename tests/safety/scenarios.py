@@ -10,6 +10,7 @@ and a stopped one is killed after 10 to 12 s by control, or after 15 to 20 s by 
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 import random
@@ -27,12 +28,13 @@ from plugins.relay_heater.programme import Aim, Programme
 from plugins.relay_heater.schedule import ProfileConfig
 from plugins.relay_heater.settings import SensorConfig
 
-from .faults import DAY_US, LIES, US, Fault, draw
+from .faults import DAY_US, LIES, US, Fault, draw, draw_welds
 from .room import Room, Thermometer
 
 START_US = 1000 * US
 WALL_US = 1_767_600_000 * US
 MINUTE_US = 60 * US
+WELD_EVERY = 20
 
 
 class Wanted(Struct, frozen=True):
@@ -79,6 +81,8 @@ class Log(Struct, kw_only=True):
     """Air, told ON, contact closed."""
     aims: list[tuple[int, float, float, str]] = []
     loads: list[tuple[int, float]] = []
+    powered: list[tuple[int, float]] = []
+    """Air of a room heated to 15 °C whenever the house leaves the heater its power; on cold days with a load."""
     ticks: int = 0
 
 
@@ -115,7 +119,13 @@ class Day:
         self._control_class, self._lease_class, self._step_s = control, lease, step_s
         self.now_us = START_US
         self.room = Room(rng, self.now_us, self.cold)
+        welds = seed % WELD_EVERY == WELD_EVERY - 1 and faults is None and cold is None
+        if welds:  # days on which a welded contact can be known by the room alone
+            self.cold, faults = False, draw_welds(rng)
+            settings = {"heater_power": "", "load": "", "load_limit_w": None} | settings
+            self.room.strong(rng)
         self.config = self._configure(rng, settings)
+        self._powered = copy.copy(self.room) if self.cold and self.config.load else None
         self.meters = {}
         for name, sensor in self.config.sensors.items():
             self.meters[name] = Thermometer(rng, self.room, sensor.interval_s,
@@ -123,7 +133,7 @@ class Day:
         drawn = draw(rng, self.cold) if faults is None else faults
         self._kept: Any = {"sensors": {name: meter.week() for name, meter in self.meters.items()}}
         self.faults = [Fault(one.kind, one.begin_us + START_US, one.end_us + START_US) for one in drawn]
-        probe = rng.random() < 0.3
+        probe = rng.random() < 0.3 and not welds
         self.log = Log(seed=seed, cold=self.cold, config=self.config, faults=self.faults, rate_c_h=self.room.rate_c_h,
                        begin_us=START_US, end_us=START_US + DAY_US, probe=probe,
                        stood_us=self._kept["sensors"]["main"]["days"][0])
@@ -145,6 +155,7 @@ class Day:
         self._decision: Decision | None = None
         self._tick_us = 0
         """The last one."""
+        self._dies = any(fault.kind in ("control_kill", "both_kill", "reboot") for fault in self.faults)
         self._alerts: set[str] = set()
         self._queue: list[tuple[str, int, float, str | None]] = []
         self._heap: list[tuple[int, int, str, Any]] = []
@@ -220,6 +231,10 @@ class Day:
         if always or self.now_us - self._room_us >= 2 * MINUTE_US:
             self._room_us = self.now_us
             self.log.room.append((self.now_us, self.room.air_c, self.pin.level, self.pin.closed))
+            if self._powered is not None:
+                self._powered.to(self.now_us)
+                self._powered.air_c = min(15.0, self._powered.air_c)
+                self.log.powered.append((self.now_us, self._powered.air_c))
 
     def wire(self) -> None:
         """The contact follows its coil, unless it is welded."""
@@ -244,7 +259,14 @@ class Day:
             self._queue.append((name, t_us, value, quality))
             return
         self.control.sample(name, t_us, value, quality, self.now_us)
-        self._on_tick(None)
+        if name == "main" or self._second_counts(name, value):
+            self._on_tick(None)
+
+    def _second_counts(self, name: str, value: float) -> bool:
+        """What another sensor says is looked at with the next tick, unless it decides, or comes near its limit."""
+        assert self.control is not None
+        main, limit_c = self.control.main, self.config.sensors[name].limit_c
+        return main is None or main.name == name or (limit_c is not None and value > limit_c - 1.0)
 
     def _reading(self, name: str, meter: Thermometer) -> tuple[float, str | None, str] | None:
         active = self.active
@@ -286,6 +308,10 @@ class Day:
     def _on_load(self, _: object) -> None:
         self.load_w = self.rng.choice((300.0, 600.0, 1200.0, 1900.0, 2500.0, 3500.0))
         self.log.loads.append((self.now_us, self.load_w))
+        if self._powered is not None:
+            self._powered.to(self.now_us)
+            limit_w = self.config.load_limit_w or 0.0
+            self._powered.heats = self.load_w + self.config.heater_w < 0.95 * limit_w
         self.at(self.now_us + round(self.rng.expovariate(1 / 1500.0) * US) + US, "load")
         self._soon(1.0)
 
@@ -406,7 +432,8 @@ class Day:
         decision = self.control.tick(now_us, aim, self._seen)
         self._decision, self._tick_us = decision, now_us
         self.log.ticks += 1
-        self._snapshots.append((now_us, self.control.to_kept()))
+        if self._dies:
+            self._snapshots.append((now_us, self.control.to_kept()))
         fresh = hears and not self._connected
         if hears:
             assert self.keeper is not None

@@ -300,3 +300,14 @@ def test_kept_rubbish_is_no_trouble() -> None:
     for kept in (None, 7, [], {"starts": "x", "sensors": 4, "response": []}, {"starts": [-1, 10**18, "a"]},
                  {"response": {"level": 99, "until_us": 5}}, {"sensors": {"main": days}}):
         assert Drive(kept=kept).run(300, cold).on
+
+
+def test_the_first_sensor_counts_where_none_is_called_main():
+    sensors = {"room": SensorConfig(source="a/b"), "hall": SensorConfig(source="a/c")}
+    assert config(sensors=sensors).main_sensor == "room"
+    assert config(sensors=sensors | {"main": SensorConfig(source="a/d")}).main_sensor == "main"
+    drive = Drive(config(sensors=sensors))
+    drive.run(600, lambda s: {"room": flicker(18.0, s), "hall": flicker(25.0, s)})
+    assert drive.on
+    with pytest.raises(ValueError, match="there is no sensor 'main'"):
+        config(sensors={})
