@@ -41,6 +41,7 @@ __all__ = ["RelayHeater", "RelayHeaterConfig"]
 US = 1_000_000
 TICK_S = 1.0
 MOST_AT_ONCE = 1000
+INPUTS = ("window_contact", "load", "heater_power", "presence", "outdoor")
 MOVES = ("relay", "mode", "window_open", "failsafe", "shed")
 """With a change of these everything is said."""
 PRESENCE_OLD_US = 900 * US
@@ -62,7 +63,7 @@ class RelayHeater(Plugin, name="relay_heater"):
         super().__init__(config)
         self._places = {name: feeds.place(one.source) for name, one in config.sensors.items()}
         self._inputs = {name: feeds.place(getattr(config, name))
-                        for name in ("window_contact", "load", "heater_power", "presence", "outdoor")}
+                        for name in INPUTS}
         self._w1 = {name: found for name, one in config.sensors.items() if (found := feeds.w1_id(one.source))}
         self._w1_due_us: dict[str, int] = {}
         self._programme: Programme | None = None
@@ -258,6 +259,11 @@ class RelayHeater(Plugin, name="relay_heater"):
             yield Reading(name, value, now_us)
 
     # --- simulated ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def hears(cls, config: RelayHeaterConfig) -> tuple[str, ...]:
+        wanted = [*(one.source for one in config.sensors.values()), *(getattr(config, name) for name in INPUTS)]
+        return topics_of(feeds.place(text) for text in wanted)  # type: ignore[no-any-return]
 
     @classmethod
     def look(cls, config: RelayHeaterConfig, root: Path) -> Iterator[str]:
