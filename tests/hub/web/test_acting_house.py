@@ -4,6 +4,7 @@ the pin moves, speech is made, the message is in the air, and a person sees who 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def test_api_page_and_mqtt_client_move_the_pin_and_are_written_down(acting: Acti
         rows = db.execute("SELECT who, target, result FROM audit WHERE action = 'set'").fetchall()
     assert ("token:automation", "home/heating/levels", "done") in rows and ("otto", "home/heating/mode", "done") in rows
     page = acting.login().get("/device/home").text
-    assert "Last commands" in page and "<td>mqtt</td><td>heating/mode</td><td>auto</td>" in page
+    assert "Last commands" in page and re.search(r"<td>mqtt</td><td>heating/mode</td><td[^>]*>auto</td>", page)
 
 
 def test_speech_and_a_text_message_of_page_api_and_mqtt_reach_their_ends(acting: Acting) -> None:
