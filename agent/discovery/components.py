@@ -124,7 +124,8 @@ def _command_buttons(prop: Property, topic: str, key: str) -> dict[str, Componen
             key: {"platform": "button", "command_topic": f"{topic}/set", "payload_press": "true", **device_class}
         }
     # A text that is said or sent and then is over: what Home Assistant's action notify.send_message wants.
-    platform = {"platform": "notify"} if prop.datatype == "string" else {"platform": "text", "max": MAX_STATE}
+    said = prop.datatype == "string" and not prop.diagnostic
+    platform = {"platform": "notify"} if said else {"platform": "text", "max": MAX_STATE}
     return {key: {**platform, "command_topic": f"{topic}/set"}}
 
 

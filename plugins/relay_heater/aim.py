@@ -47,7 +47,7 @@ def why(plan: Plan, now_us: int, zone: tzinfo | None, *, until_us: int | None, f
     until = "" if until_us is None else f" until {clock_text(until_us, now_us, zone)}"
     what = f"{'comfort' if plan.comfort else 'eco'} of {plan.profile}"
     if plan.level == "off":
-        return f"off: only the frost floor of {plan.setpoint_c:.1f} °C"
+        return f"switched off: only the frost floor of {plan.setpoint_c:.1f} °C"
     if plan.level == "away":
         since = "" if since_us is None else f" since {clock_text(since_us, now_us, zone)}"
         return f"nobody at home{since}: {what}"

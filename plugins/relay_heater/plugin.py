@@ -5,6 +5,7 @@ The loop waits for nobody: not for a sensor, the broker, the hub, nor for the gu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = ["RelayHeater", "RelayHeaterConfig"]
 US = 1_000_000
 TICK_S = 1.0
 MOST_AT_ONCE = 1000
+_FIGURES = re.compile(r"[0-9]+([.:][0-9]+)*")
 INPUTS = ("window_contact", "load", "heater_power", "presence", "outdoor")
 MOVES = ("relay", "mode", "window_open", "failsafe", "shed")
 """With a change of these everything is said."""
@@ -247,6 +249,8 @@ class RelayHeater(Plugin, name="relay_heater"):
             every_s = tell.LASTING_S if name in tell.SELDOM else self.config.interval_s
             due = now_us - self._told_us.get(name, -10**15) >= round(every_s * US)
             changed = value != self._told.get(name, None)
+            if name == "why":  # other figures are no other reason
+                changed = without_figures(str(value)) != without_figures(str(self._told.get(name)))
             if not (due or (changed and name in tell.AT_ONCE) or (moved and name not in tell.SELDOM)):
                 continue
             if value is None:
@@ -278,6 +282,11 @@ class RelayHeater(Plugin, name="relay_heater"):
         from .simulate import simulated
 
         return simulated(config, seed)
+
+
+def without_figures(text: str) -> str:
+    """What a sentence says, whatever the temperature and the minutes in it are."""
+    return _FIGURES.sub("#", text)
 
 
 def _of(sensor: Any, now_us: int) -> float | None:

@@ -129,7 +129,7 @@ class Programme:
         aim_c = table.eco_c if setpoint is None else setpoint
         if self.off:
             level, comfort, aim_c = "off", False, self.config.frost_floor_c
-            why = f"off: only the frost floor of {aim_c:.1f} °C"
+            why = f"switched off: only the frost floor of {aim_c:.1f} °C"
         return Aim(setpoint_c=self._floored(aim_c), profile=profile, level=level, comfort=comfort,
                    delta_plus_c=table.delta_plus_c, delta_minus_c=table.delta_minus_c,
                    sensor=self.config.main_sensor, why=why)

@@ -50,7 +50,7 @@ def properties(profiles: tuple[str, ...]) -> tuple[Property, ...]:
 
 
 AT_ONCE = {"setpoint_c", "mode", "profile", "until", "levels", "schedule", "action", "relay", "contact", "heat_demand",
-           "window_open", "failsafe", "shed", "next_change", "next_setpoint_c"}
+           "window_open", "failsafe", "shed", "next_change", "next_setpoint_c", "why"}
 """Said when they change; the others with them, or when their time has come."""
 SELDOM = {"levels", "schedule", "room_model"}
 

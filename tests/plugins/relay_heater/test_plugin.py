@@ -148,3 +148,11 @@ def test_the_sensor_age_is_capped_as_design_says() -> None:
     assert SensorConfig(source="a/b", interval_s=60).good_for_s == 120
     assert SensorConfig(source="a/b", interval_s=600).good_for_s == 600
     assert made().relay == PlainRelay(line="GPIO17")
+
+
+def test_a_new_reason_is_told_at_once_and_new_figures_are_none() -> None:
+    from plugins.relay_heater.plugin import without_figures
+
+    assert without_figures("on: 18.1 °C, 20.5 °C wanted until 22:30") == without_figures(
+        "on: 18.4 °C, 20.5 °C wanted until 22:30")
+    assert without_figures("off: the guard says nothing") != without_figures("off: 21.0 °C, 20.5 °C wanted")

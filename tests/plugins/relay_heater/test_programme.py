@@ -100,7 +100,7 @@ def test_nothing_goes_below_the_frost_floor() -> None:
     assert one.command("mode", "off", BOOT, NOON) == "off"
     off = aim_at(one, NOON)
     assert (off.setpoint_c, off.level, off.comfort, off.next_us) == (12.0, "off", False, None)
-    assert off.why == "off: only the frost floor of 12.0 °C"
+    assert off.why == "switched off: only the frost floor of 12.0 °C"
 
 
 # --- levels -------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_without_the_time_forced_works_by_the_boot_clock() -> None:
     assert aim_at(one, NOON, boot=BOOT + HOUR).until_us == NOON + 2 * HOUR
     assert aim_at(one, None, boot=BOOT + 3 * HOUR).level == "base"
     one.command("mode", "off", BOOT + 3 * HOUR, None)
-    assert aim_at(one, None, boot=BOOT + 3 * HOUR).why == "off: only the frost floor of 7.0 °C"
+    assert aim_at(one, None, boot=BOOT + 3 * HOUR).why == "switched off: only the frost floor of 7.0 °C"
 
 
 # --- presence -----------------------------------------------------------------------------------------------
