@@ -136,6 +136,7 @@ class Truth:
             return False
         if self._room_since_us is None:
             self._room_since_us = now_us
-        # two samples at least must say so
-        self._room_stuck = now_us - self._room_since_us >= max(LASTS_US, round(1.2 * US * sensor.config.interval_s))
+        slow = sensor.config.interval_s > 120  # of few samples, two must say so
+        lasts_us = round(1.2 * US * sensor.config.interval_s) if slow else LASTS_US
+        self._room_stuck = now_us - self._room_since_us >= lasts_us
         return self._room_stuck

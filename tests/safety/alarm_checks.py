@@ -94,7 +94,7 @@ class AlarmChecks(Judge):
                 self.saw("alarm_no_rise", max(0, waited, off - on) / US, f"at {clock(self.log, on)}")
 
     def _wolf(self) -> None:
-        """A heater that is whole is told of once a day at most, however weak it is."""
+        """A heater that is whole is told of once a day, however weak; again only after three vain tries in a row."""
         raised = [b for b, _ in self.raised("E_NO_HEATING_RESPONSE")
                   if not self.touched(b - 2 * HOUR_US, b, "dead", "window", *SENSOR)
                   and not self.disturbed(b - 40 * MINUTE_US, b)]

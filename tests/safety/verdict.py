@@ -34,7 +34,7 @@ LIMITS: dict[str, tuple[str, float, str]] = {
     "stuck_fast": ("alarm of a welded contact by probe or power", 300, "s"),
     "stuck_slow": ("alarm of a welded contact by temperature", 1200, "s"),
     "false_stuck": ("false alarms of a welded contact", 0, ""),
-    "wolf": ("alarms of a whole heater that is too weak, in a day", 1, ""),
+    "wolf": ("alarms of a whole but weak heater in a day (a 2nd only after 3 vain tries)", 2, ""),
     "alarm_no_rise": ("OFF and alarm of a heater that is dead", 1860, "s"),
 }
 
