@@ -202,7 +202,12 @@ class Machine:
             self.off_us = now_us
             lost = now_us > min(self._sensor_us.values()) + 120 * US or now_us - self.said_us >= 9 * US
             assert now_us - self.on_us >= 180 * US or lost or now_us <= self.safety_us \
-                or self.control.sensors["main"].frozen or self._hot(), "ON for less than 180 s, and not by safety"
+                or self.control.sensors["main"].frozen or self._unbelieved() or self._hot(), \
+                "ON for less than 180 s, and not by safety"
+
+    def _unbelieved(self) -> bool:
+        """Samples came, but none that agrees with the ones before: the last good one of every sensor ran out."""
+        return all(one.lost(self.now_us) for one in self.control.sensors.values())
 
     def _hot(self) -> bool:
         return any(one.value_c is not None and one.value_c >= min(32.0, one.config.limit_c or 32.0)
