@@ -28,7 +28,7 @@ class RoomChecks(Judge):
         log = self.log
         age_us = max(self.ages.values())
         for t, air, on, closed in log.room:
-            if not on or not closed:
+            if not on or not closed or self._on_duty(t):
                 continue
             since = t - 4 * MINUTE_US  # a setpoint that was lowered within the minimum-on time
             aims = [setpoint + plus for at, setpoint, plus, _ in log.aims if since <= at <= t]
@@ -40,6 +40,12 @@ class RoomChecks(Judge):
             extra_c, before_c = self._lied_c(t, trust_us)
             limit = max(max(limit, before_c) + extra_c, self._blind_c(t))
             self.saw("too_hot", max(0.0, air - limit), f"{air:.1f} °C at {clock(log, t)}")
+
+    def _on_duty(self, t: int) -> bool:
+        """The declared frost duty, blind by its nature (a thermometer that lied for hours and is not believed yet): the
+        guard was asked with no sample. ``frost`` and ``frost_declared`` hold it to its minutes."""
+        at = bisect_right(self.log.rests, (t, t)) - 1
+        return bool(self.log.config.frost_duty_min_per_h) and at >= 0 and self.log.rests[at][1] == 0
 
     def _lied_c(self, t: int, trust_us: int) -> tuple[float, float]:
         """What a frozen or fallen thermometer that is at it, or only just over, may have added, and to what. One that
