@@ -43,9 +43,12 @@ class RoomChecks(Judge):
 
     def _on_duty(self, t: int) -> bool:
         """The declared frost duty, blind by its nature (a thermometer that lied for hours and is not believed yet): the
-        guard was asked with no sample. ``frost`` and ``frost_declared`` hold it to its minutes."""
-        at = bisect_right(self.log.rests, (t, t)) - 1
-        return bool(self.log.config.frost_duty_min_per_h) and at >= 0 and self.log.rests[at][1] == 0
+        guard was asked with no sample, now or within the minimum-on time. ``frost`` and ``frost_declared`` hold it to
+        its minutes."""
+        rests = self.log.rests
+        since = t - round(self.log.config.min_on_s * US)
+        lately = rests[bisect_left(rests, (since, 0)):bisect_right(rests, (t, t))]
+        return bool(self.log.config.frost_duty_min_per_h) and any(sample == 0 for _, sample in lately)
 
     def _lied_c(self, t: int, trust_us: int) -> tuple[float, float]:
         """What a frozen or fallen thermometer that is at it, or only just over, may have added, and to what. One that
