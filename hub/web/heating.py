@@ -202,6 +202,7 @@ class _Stream:
         self._pages = pages
         self._by = pages.viewer()
         self._told: dict[str, Heater] = {}
+        self._keys: list[str] | None = None
 
     def event(self, changes: Changes | None) -> dict[str, Any] | None:
         every = heaters(self._pages.hut.tree.devices())
@@ -220,8 +221,10 @@ class _Stream:
         if drawn:
             event["cards"] = drawn
             event["demand"] = self._pages.parts.macro(TEMPLATE, "demand", [one for one in every if one.demand], every)
-        if touched is None or any(key[0] == "gone" for key in changes or ()):
-            event["all"] = [one.key for one in every]
+        keys = [one.key for one in every]
+        if touched is None or keys != self._keys:  # one came or went: the page is laid anew
+            event["all"] = keys
+        self._keys = keys
         return event or None
 
 

@@ -121,6 +121,22 @@ def test_shots_of_heating_have_no_barrier(
 
 
 
+def test_a_heater_that_comes_or_goes_is_on_an_open_page(
+    ruling: Web, open_tab: Callable[..., Tab], devices: Devices
+) -> None:
+    tab = open_tab()
+    tab.goto("/heating")
+    tab.page.wait_for_selector("text=No heater yet")
+    until("the stream", lambda: ruling.hut.streams.open == 1)
+    heater(devices, "attic", "Attic")
+    tab.page.wait_for_selector(".heater >> text=Attic")
+    heater(devices, "cellar", "Cellar")
+    tab.page.wait_for_selector(".heater >> text=Cellar")
+    devices.send("homie/5/attic/$state", "")
+    tab.page.wait_for_selector(".heater >> text=Attic", state="detached")
+    assert tab.errors == []
+
+
 def test_a_command_is_answered_on_the_page_and_the_card_follows(
     ruling: Web, open_tab: Callable[..., Tab], devices: Devices, broker: Broker
 ) -> None:
