@@ -200,6 +200,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.hub.data_dir / "web.db"
 
     @property
+    def alerts_db(self) -> Path:
+        """Written by notify alone."""
+        return self.hub.data_dir / "alerts.db"
+
+    @property
     def embedded_broker(self) -> bool:
         return self.mqtt.host is None
 

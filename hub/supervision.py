@@ -33,7 +33,7 @@ LOOK_S = 0.25
 def parts(settings: Settings) -> list[str]:
     """In the order of their start; they are stopped the other way round, so that receipts still find a broker."""
     own = ["broker"] if settings.embedded_broker else []
-    return [*own, "ingest", *(["mirror"] if settings.mirror.homie4 else []), "web"]
+    return [*own, "ingest", "notify", *(["mirror"] if settings.mirror.homie4 else []), "web"]
 
 
 def command(settings: Settings, part: str) -> list[str]:

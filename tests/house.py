@@ -130,6 +130,13 @@ class House:
         assert done.returncode == 0, f"{' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
+    def command_fails(self, *words: str, timeout_s: float = 60.0) -> str:
+        """Run one of our commands that is to fail, and give what it said on stderr."""
+        done = subprocess.run([str(BIN / words[0]), *words[1:]], env=self.env, capture_output=True, text=True,
+                              timeout=timeout_s)
+        assert done.returncode != 0, f"{' '.join(words)}: did not fail\n{done.stdout}"
+        return done.stderr
+
     def ledger(self, device: str) -> list[dict[str, Any]]:
         if not (self.data / "hub" / "samples.db").exists():
             return []

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "hub.cli.parts",
     "broker": "hub.cli.parts",
     "ingest": "hub.cli.parts",
+    "notify": "hub.cli.parts",
     "mirror": "hub.cli.parts",
     "web": "hub.cli.parts",
     "supervisor-conf": "hub.cli.parts",

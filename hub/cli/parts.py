@@ -12,7 +12,7 @@ from hub.cli.common import config_option, settings_of
 @click.command()
 @config_option
 def run(config: Path | None) -> None:
-    """Run the whole hub in the foreground: broker (when embedded), ingest, web. Ctrl-C ends all of it."""
+    """Run the whole hub in the foreground: broker (when embedded), ingest, notify, web. Ctrl-C ends all of it."""
     from hub import supervision
 
     supervision.run(settings_of(config))
@@ -34,6 +34,15 @@ def ingest(config: Path | None) -> None:
     import hub.ingest
 
     hub.ingest.main(settings_of(config))
+
+
+@click.command()
+@config_option
+def notify(config: Path | None) -> None:
+    """Run rules, alerts, logbook and messages in the foreground."""
+    import hub.notify
+
+    hub.notify.main(settings_of(config))
 
 
 @click.command()

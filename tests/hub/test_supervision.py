@@ -53,7 +53,7 @@ def test_B58_a_killed_part_comes_back_and_a_killed_parent_leaves_nobody(config: 
     root = start(config)
     try:
         first = until("ingest ready", lambda: ingest_ready(config))
-        until("all parts", lambda: set(parts(root)) == {"broker", "ingest", "web"})
+        until("all parts", lambda: set(parts(root)) == {"broker", "ingest", "notify", "web"})
         os.kill(first.pid, signal.SIGKILL)
         again = until("ingest ready again", lambda: (told := ingest_ready(config)) and told.pid != first.pid and told)
         assert again.term == first.term + 1
@@ -102,7 +102,7 @@ def test_a_broker_elsewhere_is_not_started(tmp_path: Path) -> None:
         root = start(path)
         try:
             until("ingest ready", lambda: ingest_ready(path))
-            until("both parts", lambda: set(parts(root)) == {"ingest", "web"})
+            until("its own parts", lambda: set(parts(root)) == {"ingest", "notify", "web"})
         finally:
             root.terminate()
             root.wait(60)

@@ -1,0 +1,10 @@
+"""All parts of the notify process, in the order of their turn within a second."""
+
+from __future__ import annotations
+
+from hub.alerts.book import Book
+from hub.notify.part import Hall, Part
+
+
+def make_parts(hall: Hall, book: Book) -> list[Part]:
+    return []
