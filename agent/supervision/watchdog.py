@@ -19,10 +19,12 @@ from typing import Any
 
 from agent.api import ConfigError
 from agent.supervision import conf, rpc
+from agent.supervision.heartbeat import Progress
 from agent.supervision.notices import Notices
 from agent.supervision.plan import GUARD
 from agent.supervision.progress import ProgressWatch
 from agent.supervision.rearm import Action, Rearm
+from agent.supervision.tally import Tally
 
 WATCHDOG = "watchdog"
 UPLINK = "uplink"
@@ -44,6 +46,8 @@ class Watchdog:
         self.notices = notices
         self.rearm = Rearm(monotonic_s, short=lambda program: program == UPLINK or program.startswith(GUARD))
         self.progress = ProgressWatch(run_dir)
+        self.tally = Tally(run_dir)
+        self._own = Progress(run_dir, WATCHDOG, 30.0)
         self._ticks = 0
         self._seen = self._signature()
         self._pending: object = None
@@ -56,6 +60,8 @@ class Watchdog:
         if name.startswith("PROCESS_STATE_"):
             fields = dict(part.split(":", 1) for part in payload.split() if ":" in part)
             program, state = fields.get("processname", ""), name.removeprefix("PROCESS_STATE_")
+            if program:
+                self.tally.state(program, state, int(fields.get("pid", "0")))
             if program and program != WATCHDOG:
                 self.progress.state(program, state)
                 self._do(self.rearm.state(program, state))
@@ -64,17 +70,21 @@ class Watchdog:
         elif name == "REMOTE_COMMUNICATION":
             kind, _, data = payload.partition("\n")
             words = data.split()
+            if kind == "type:exit" and len(words) == 2:
+                self.tally.exited(words[0], int(words[1]))
             if kind == "type:exit" and len(words) == 2 and words[0] != WATCHDOG:
                 self.rearm.exited(words[0], int(words[1]))
         elif name == "TICK_5":
             self.tick()
         self.due()
+        self.tally.write()
 
     def tick(self) -> None:
         """Every 5 s."""
         if self._ticks % LOOK_TICKS == 0:
             self.look()
         self._ticks += 1
+        self._own.touch()
         for hung in self.progress.tick():
             try:
                 self._call("supervisor.signalProcess", hung.program, "KILL")
@@ -94,6 +104,7 @@ class Watchdog:
             self.notices.say("warning", str(error))
             return
         for info in infos:
+            self.tally.seen(info["name"], info["statename"], info["pid"])
             if info["name"] != WATCHDOG:
                 self.progress.state(info["name"], info["statename"], only_if_new=True)
                 self.rearm.seen(info["name"], info["statename"])
@@ -197,6 +208,7 @@ class Watchdog:
             return
         self.read_plan()
         self._do(self.rearm.forget(self.progress.programs()))
+        self.tally.keep_only({*self.progress.programs(), WATCHDOG})
         if (before != self.progress.programs() or changed) and UPLINK not in changed:
             try:
                 self._call("supervisor.signalProcess", UPLINK, "HUP")

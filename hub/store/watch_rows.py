@@ -35,8 +35,9 @@ CREATE TABLE hub_disk (
     used_bytes INTEGER NOT NULL
 );
 """
-"""``canary.how``: timed, unsynced (the device's clock is not known), skewed (the clocks disagree) or late (it came while
-notify did not run). ``worst_us`` is of the UTC ``day``. ``hub_disk.used_bytes`` is the hub's own data, once an hour."""
+"""``canary.how``: timed, unsynced (the device's clock is not known), skewed (the clocks disagree) or late (it came
+while notify did not run). ``worst_us`` is of the UTC ``day``. ``hub_disk``: once an hour; ``used_bytes``: the hub's own
+data."""
 
 KEEP_DISK_US = 60 * 86_400_000_000
 DAY_US = 86_400_000_000

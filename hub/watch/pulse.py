@@ -1,4 +1,4 @@
-"""A part of the hub shows that it moves: the time of ``<run_dir>/pulse/<part>`` is when it last did, in CLOCK_MONOTONIC.
+"""A part of the hub shows that it moves: the time of ``<run_dir>/pulse/<part>`` is when it last did (CLOCK_MONOTONIC).
 
 That clock is one for all processes of a machine and is never set, so a moved clock kills nobody. The file's text is
 ``<pid> <started, us since 1970>``. A part beats where it has done its work, not in a thread of its own (B64).
