@@ -10,6 +10,8 @@ host = "0.0.0.0"
 raw_days = 90
 [calls]                         # /set_profile, /announce, /send_SMS where a house has several
 heater = "bc-power/heater"      # <device>/<node>
+[heartbeat]                     # an outside service that notices when this hub is dead
+url_file = "heartbeat.url"
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7
@@ -26,9 +28,10 @@ from msgspec import Meta, Struct
 
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
+from hub.watch.settings import Heartbeat
 
-__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
-           "SettingsError", "Store", "Web", "default_path", "load"]
+__all__ = ["Broker", "Calls", "Foreign", "Heartbeat", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention",
+           "Settings", "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -187,6 +190,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    heartbeat: Heartbeat = Heartbeat()
     path: Path = DEFAULT_PATH
 
     @property
@@ -230,6 +234,7 @@ class _File(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    heartbeat: Heartbeat = Heartbeat()
 
 
 def default_path() -> Path:
@@ -258,5 +263,6 @@ def load(path: Path) -> Settings:
         energy=file.energy,
         mirror=file.mirror,
         calls=file.calls,
+        heartbeat=replace(file.heartbeat, **full(file.heartbeat, "url_file")),
         path=path,
     )
