@@ -68,7 +68,8 @@ class Orders:
         return {"instance": "uplink", "lines": list(handler.tail)[-lines:] if handler is not None else []}
 
     def _service_log(self, service: str, lines: int, after: str) -> Any:
-        from agent.uplink import logfiles, services
+        from agent.uplink import services
+        from agent.wire import logfiles
 
         device = self._settings.device
         program = services.program_of(device.run_dir, f"plugin:{service}") or service

@@ -160,6 +160,7 @@ def main(settings: Settings) -> int:
         hut.client.stop()
         server.stop()
         hut.history.close()
+        hut.alerts.close()
         hut.accounts.close()
 
 

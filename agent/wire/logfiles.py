@@ -1,7 +1,8 @@
-"""The log files that supervisord keeps, read from the end or from where a reader was, in bounded pieces.
+"""Log files as a supervisor keeps them, read from the end or from where a reader was, in bounded pieces: what the
+request ``log_tail`` answers, and how the hub reads its own.
 
 A cursor is ``<inode>:<offset>``: after a rotation the rest of the older file comes first. Secrets are taken out here,
-before a line leaves the device.
+before a line leaves the machine.
 """
 
 from __future__ import annotations
