@@ -47,12 +47,16 @@ class Tally:
     def state(self, program: str, state: str, pid: int = 0) -> None:
         """supervisord's new state of a program."""
         of = self._programs.setdefault(program, {"starts": 0})
-        if of.get("state") == state and pid in (0, of.get("pid", 0)):
+        was, before = of.get("state"), of.get("pid", 0)
+        if was == state and pid in (0, before):
+            return
+        if was == state and before == 0:  # supervisord tells the pid only once it runs
+            of["pid"], self._changed = pid, True
             return
         if state == "STARTING":
             of["starts"] += 1
-        elif state == "RUNNING" and of["starts"] == 0:
-            of["starts"] = 1  # it ran before we listened
+        elif state == "RUNNING" and (of["starts"] == 0 or was == state):
+            of["starts"] += 1  # it began before we listened, or while we did not
         of["state"], of["since_us"], of["pid"] = state, self._now_us(), pid if state in RUNS else 0
         self._changed = True
 

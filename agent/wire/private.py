@@ -10,8 +10,8 @@ LEAST = 3
 """A shorter word says nothing, and is in every other one."""
 _SECRETS = re.compile(
     r"(?P<url>://)[^\s/@'\"]+@"  # user and password in a URL
-    r"|(?P<key>(?:pass(?:word|wd)?|secret|token|api_?key|pin|puk|msisdn|authorization|code)"
-    r"(?:\s+\([^)]{0,40}\))?['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)[^\s'\",;&}]{3,}"
+    r"|(?P<key>(?:pass(?:word|wd)?|secret|token|api_?key|\bpin|\bpuk|msisdn|authorization|one-time code[^:\n]{0,60})"
+    r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)[^\s'\",;&}]{3,}"
     r"|(?P<bearer>\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<path>https?://[^\s/]+/)[^\s'\"]*[A-Za-z0-9_-]{20,}[^\s'\"]*",  # a web hook's path is its password
     re.IGNORECASE)

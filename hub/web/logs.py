@@ -101,7 +101,8 @@ def blueprint(hut: Hut) -> Blueprint:
 
     def more(fetch: Fetch) -> Response:
         shown = fetch(LINES, request.args.get("after", "")[:60])
-        return jsonify(lines=shown.lines, cursor=shown.cursor, more=shown.more, error=shown.error, old=shown.old)
+        return jsonify(lines=[[line.t, line.level, line.text] for line in shown.lines], cursor=shown.cursor,
+                       more=shown.more, error=shown.error, old=shown.old)
 
     def download(fetch: Fetch, name: str) -> Response:
         def pieces() -> Iterator[str]:
