@@ -20,6 +20,9 @@ WATCH: dict[str, dict[str, Any]] = {
     "disk-free": {"name": "Disk free", "datatype": "integer", "unit": "B"},
 }
 
+AGAIN_US = 60_000_000
+"""The will of a process before this one may come late: the state is said again."""
+
 
 def will() -> tuple[str, bytes]:
     return topics.state(DEVICE), b"lost"
@@ -35,6 +38,7 @@ class HubDevice:
         self._connection: object = None
         self._described: tuple[str, ...] | None = None
         self._told: dict[str, bytes] = {}
+        self._said_us = 0
 
     def tell(self, connection: object, values: Mapping[tuple[str, str], float | int], now_us: int) -> None:
         """``connection``: another value after each new connection, None while there is none."""
@@ -64,9 +68,9 @@ class HubDevice:
             if self._told.get(topic) != payload:
                 self._publish(topic, payload, True)
                 self._told[topic] = payload
-        if new or devices != self._described:
+        if new or devices != self._described or not 0 <= now_us - self._said_us < AGAIN_US:
             self._publish(topics.state(DEVICE), b"ready", True)
-            self._connection, self._described = connection, devices
+            self._connection, self._described, self._said_us = connection, devices, now_us
 
     def end(self) -> None:
         """A clean end."""
