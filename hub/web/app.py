@@ -73,6 +73,7 @@ def create_app(hut: Hut) -> Flask:
         good = hut.client.fault is None and pulse.moves(run_dir, "ingest") and pulse.moves(run_dir, "notify")
         return jsonify(alive=good), 200 if good else 503
 
+    app.jinja_env.globals.update(canary_of=hut.canary)
     app.register_blueprint(fleet.blueprint(hut, parts))
     app.register_blueprint(device.blueprint(hut, parts, audit, gate))
     app.register_blueprint(machines.blueprint(hut, parts, desk, audit))
