@@ -231,6 +231,8 @@ def test_shots_have_no_barrier(
             tab.goto(path)
             tab.page.wait_for_selector(ready)
             tab.page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page="500" not in name)
+            if "500" in name and (size, scheme) != looks[0]:
+                continue  # axe looks at each of the rows
             found = axe.run(tab.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
             wrong.extend(f"{name}: {v['id']}: {v['nodes'][0]['html'][:150]}" for v in found.response["violations"])
             wide = tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
