@@ -10,6 +10,9 @@ host = "0.0.0.0"
 raw_days = 90
 [calls]                         # /set_profile, /announce, /send_SMS where a house has several
 heater = "bc-power/heater"      # <device>/<node>
+[[notify.channel]]              # who is told of alerts, see hub/notify/settings.py
+name = "push"
+url_file = "/etc/hutkeeper/push.url"
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7
@@ -26,8 +29,9 @@ from msgspec import Meta, Struct
 
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
+from hub.notify.settings import Notify
 
-__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
+__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Notify", "Retention", "SeriesRetention", "Settings",
            "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
@@ -187,6 +191,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    notify: Notify = Notify()
     path: Path = DEFAULT_PATH
 
     @property
@@ -230,6 +235,7 @@ class _File(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    notify: Notify = Notify()
 
 
 def default_path() -> Path:
@@ -258,5 +264,7 @@ def load(path: Path) -> Settings:
         energy=file.energy,
         mirror=file.mirror,
         calls=file.calls,
+        notify=replace(file.notify,
+                       channel=tuple(replace(one, **full(one, "url_file")) for one in file.notify.channel)),
         path=path,
     )
