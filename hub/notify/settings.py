@@ -170,7 +170,7 @@ class Notify(Struct, frozen=True, kw_only=True):
         for severity in SEVERITIES:
             before = -1
             for n, step in enumerate(getattr(self.ladder, severity)):
-                where = f"ladder.{severity}[{n}]"
+                where = f"ladder.{severity}.{n}"
                 if not step.channels:
                     raise ValueError(f"{where}.channels: empty")
                 for name in step.channels:

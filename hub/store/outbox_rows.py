@@ -225,12 +225,13 @@ def was_told(rows: Rows, alert_id: int) -> bool:
                           alert_id))
 
 
-def last_told_us(rows: Rows, channel: str, recipient: str, alert_key: str) -> int | None:
-    """When the lane was last told that this is wrong; of a message under way: since when it is."""
+def last_told_us(rows: Rows, channel: str, recipient: str, alert_key: str, severities: Sequence[str]) -> int | None:
+    """When the lane was last told that this is wrong, and as one of these; of a message under way: since when it is."""
     row = rows.rows(
         "SELECT max(coalesce(m.ended_us, m.made_us)) AS t FROM notices n JOIN messages m ON m.id = n.message_id "
         "WHERE n.alert_key = ? AND n.channel = ? AND n.recipient = ? AND n.state IN ('taken', 'told') AND "
-        "n.what != 'resolved'", alert_key, channel, recipient)[0]
+        f"n.what != 'resolved' AND n.severity IN ({', '.join('?' * len(severities))})",
+        alert_key, channel, recipient, *severities)[0]
     return None if row["t"] is None else int(row["t"])
 
 
@@ -326,20 +327,29 @@ def begin_sending(db: AlertsDb, message_id: int) -> None:
         con.execute("UPDATE messages SET state = 'sending', tries = tries + 1 WHERE id = ?", (message_id,))
 
 
-def end_sent(db: AlertsDb, one: Message, now_us: int) -> None:
+def end_sending(db: AlertsDb, message_id: int) -> None:
+    """It did not leave after all."""
     with db.writing() as con:
-        con.execute("UPDATE messages SET state = 'sent', ended_us = ?, error = '' WHERE id = ?", (now_us, one.id))
+        con.execute("UPDATE messages SET state = 'ready' WHERE id = ? AND state = 'sending'", (message_id,))
+
+
+def end_sent(db: AlertsDb, one: Message, now_us: int) -> None:
+    """Also a late yes of a try that was given up; one that is sent again by now counts once."""
+    with db.writing() as con:
+        if not con.execute("UPDATE messages SET state = 'sent', ended_us = ?, error = '' WHERE id = ? AND "
+                           "state != 'sent'", (now_us, one.id)).rowcount:
+            return
         con.execute("UPDATE notices SET state = 'told' WHERE message_id = ?", (one.id,))
         con.execute("UPDATE lanes SET last_ok_us = ?, failing_since_us = NULL, fails = 0, error = '', sent = sent + 1, "
                     "digests = digests + ? WHERE channel = ? AND recipient = ?",
                     (now_us, one.kind == "digest", one.channel, one.recipient))
 
 
-def end_failed(db: AlertsDb, one: Message, error: str, now_us: int, next_us: int) -> None:
-    """It is tried again at ``next_us``."""
+def end_failed(db: AlertsDb, one: Message, error: str, now_us: int, next_us: int, unsure: bool = False) -> None:
+    """It is tried again at ``next_us``. ``unsure``: it may have been taken."""
     with db.writing() as con:
-        con.execute("UPDATE messages SET state = 'ready', next_us = ?, error = ? WHERE id = ?",
-                    (next_us, error, one.id))
+        con.execute("UPDATE messages SET state = 'ready', next_us = ?, error = ?, unsure = unsure + ? WHERE id = ? AND "
+                    "state = 'sending'", (next_us, error, unsure, one.id))
         con.execute("UPDATE lanes SET failing_since_us = coalesce(failing_since_us, ?), fails = fails + 1, error = ?, "
                     "failed = failed + 1 WHERE channel = ? AND recipient = ?",
                     (now_us, error, one.channel, one.recipient))
