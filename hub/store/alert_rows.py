@@ -31,6 +31,7 @@ CREATE TABLE alerts (
     changed_us INTEGER NOT NULL,
     state TEXT NOT NULL,
     cause_id INTEGER,
+    under_id INTEGER,
     resolved_us INTEGER,
     acknowledged_by TEXT NOT NULL,
     acknowledged_us INTEGER,
@@ -47,7 +48,7 @@ CREATE TABLE alerts (
 );
 CREATE UNIQUE INDEX alerts_open ON alerts (key) WHERE state <> 'resolved';
 CREATE INDEX alerts_resolved ON alerts (resolved_us) WHERE state = 'resolved';
-CREATE INDEX alerts_cause ON alerts (cause_id) WHERE cause_id IS NOT NULL;
+CREATE INDEX alerts_under ON alerts (under_id) WHERE under_id IS NOT NULL;
 CREATE TABLE alert_steps (
     id INTEGER PRIMARY KEY,
     alert_id INTEGER NOT NULL,
@@ -87,6 +88,8 @@ class Row(Struct):
     changed_us: int
     state: State
     cause_id: int | None
+    under_id: int | None
+    """The last cause: under which it is listed when that is over."""
     resolved_us: int | None
     acknowledged_by: str
     acknowledged_us: int | None
@@ -97,6 +100,7 @@ class Row(Struct):
     told_us: int | None
     """When somebody was last told that it is so (``opened``, ``again``); a group's member with its group."""
     told_severity: str
+    """As what it is known to people; '': they know nothing of it, or were told that it is over."""
     told_times: int
     gone_us: int | None
     """Since when its condition is no more; it is resolved once that has lasted."""
@@ -215,9 +219,9 @@ def history(db: Rows, before_us: int, limit: int, like: str = "") -> list[Row]:
 
 
 def children(db: Rows, alert_id: int, limit: int = 1000) -> list[Row]:
-    """Listed under ``alert_id``, or once listed there and resolved since."""
+    """Listed under ``alert_id``, or last listed there."""
     return [_row(found) for found in db.rows(
-        f"SELECT {_COLUMNS} FROM alerts WHERE cause_id = ? ORDER BY id LIMIT ?", alert_id, limit)]
+        f"SELECT {_COLUMNS} FROM alerts WHERE under_id = ? ORDER BY id LIMIT ?", alert_id, limit)]
 
 
 def steps(db: Rows, alert_id: int, limit: int = 500) -> list[Step]:
