@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 SLACK_US = 120_000_000
-"""So long after its effects a cause may be found out: a line is called lost after a few bad probes, a device at once."""
+"""So long after its effects a cause may be found out: a line is lost after a few bad probes, a device at once."""
 MAINS, INTERNET, BROKER, HUB = "mains", "internet", "broker", "hub"
 HUB_STOPS = ("hub:ingest", "hub:store")
 """Conditions of the hub that keep samples from being stored. A page that cannot be served explains nothing."""
