@@ -31,8 +31,8 @@ from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
 from hub.notify.settings import Notify
 
-__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Notify", "Retention", "SeriesRetention", "Settings",
-           "SettingsError", "Store", "Web", "default_path", "load"]
+__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Notify", "Retention", "SeriesRetention",
+           "Settings", "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -168,6 +168,20 @@ class Calls(Struct, frozen=True, kw_only=True):
     modem: Node | None = None
 
 
+DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """``[alerts]``: what the hub cannot see by itself of how things hang together."""
+
+    ups: tuple[DeviceId, ...] = ()
+    """Devices that go on without the mains; one with the plugin ``mains`` does anyway."""
+    remote: tuple[DeviceId, ...] = ()
+    """Devices that reach the broker by the internet, from another house."""
+    history_days: Days = 400
+    """How long alerts that are over are kept; 0 is for ever."""
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """``[store]``: how samples are written."""
 
@@ -191,6 +205,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    alerts: Alerts = Alerts()
     notify: Notify = Notify()
     path: Path = DEFAULT_PATH
 
@@ -235,6 +250,7 @@ class _File(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    alerts: Alerts = Alerts()
     notify: Notify = Notify()
 
 
@@ -264,6 +280,7 @@ def load(path: Path) -> Settings:
         energy=file.energy,
         mirror=file.mirror,
         calls=file.calls,
+        alerts=file.alerts,
         notify=replace(file.notify,
                        channel=tuple(replace(one, **full(one, "url_file")) for one in file.notify.channel)),
         path=path,

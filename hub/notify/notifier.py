@@ -24,6 +24,7 @@ from hub.notify.replies import Replies
 from hub.notify.sending import Sending
 from hub.notify.settings import Channel
 from hub.notify.texts import Style
+from hub.store import alert_rows
 from hub.store import outbox_rows as rows
 from hub.store.errors import StoreError
 from hub.store.outbox_rows import Message
@@ -154,7 +155,8 @@ class Notifier(Part):
         return Ack(link=f"{public.rstrip('/')}/a/{token}")
 
     def _current(self, alert_id: int) -> Alert | None:
-        return None
+        row = alert_rows.one(self.hall.db, alert_id)
+        return None if row is None else alert_rows.alert(row)
 
     def _is_event(self, device: str, node: str, prop: str) -> bool:
         known = self.hall.tree.device(device)

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from hub.command.values import Control, control
 from hub.energy.bill import counts_energy
+from hub.fleet.answers import Problem, problems
+from hub.fleet.facts import SYS, DeviceFacts, NodeFacts, facts
 from hub.heating.shape import is_heater
 from hub.live import LiveDevice, NodeInfo
 from hub.store.errors import StoreError
 from hub.store.reader import LedgerRow, SeriesRow
-from hub.web.answers import Problem, problems
 from hub.web.desks import MessageView, SpeechView, desk_of
-from hub.web.facts import SYS, DeviceFacts, NodeFacts, facts
 from hub.web.house import Hut
 from hub.web.values import Shown, shown
 

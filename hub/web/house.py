@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from agent.wire.messages import HubState
 from hub.command.rate import Rate
+from hub.fleet.answers import House, Problem, problems
+from hub.fleet.facts import DeviceFacts, facts
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
 from hub.settings import Settings
 from hub.web.accounts import Accounts
-from hub.web.answers import House, Problem, problems
-from hub.web.facts import DeviceFacts, facts
 from hub.web.history import History
 from hub.web.limits import LoginLimits
 from hub.web.notes import Notes

@@ -13,11 +13,11 @@ import pytest
 from agent.api import Property
 from agent.wire import faults
 from agent.wire.messages import HubState, NodeDeclaration, PluginDeclaration, Reported
+from hub.fleet.answers import House, Problem, from_line, grouped, problems
+from hub.fleet.facts import facts, stamp_us
 from hub.live import Feed, LiveTree, PropertyInfo
 from hub.store.reader import Chart, Sample, SeriesRow
-from hub.web.answers import House, Problem, from_line, grouped, problems
 from hub.web.export import csv_lines
-from hub.web.facts import facts, stamp_us
 from hub.web.pages import plain
 from hub.web.ranges import RANGES, BadRange, span
 from hub.web.svg import chart_svg, sparkline, ticks

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from agent.wire import faults
 from agent.wire.messages import HubState
-from hub.web.facts import DeviceFacts, NodeFacts, stamp_us
+from hub.fleet.facts import DeviceFacts, NodeFacts, stamp_us
 from hub.web.texts import Texts
 
 ORDER = ("critical", "error", "warning", "info")
