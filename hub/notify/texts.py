@@ -158,7 +158,7 @@ def speech(one: Told, style: Style) -> str:
     lead = {"critical": "Attention, an alarm.", "error": "Attention."}.get(alert.severity, "A note.")
     since = clock(alert.since_us, style).rsplit(" ", 1)[0]
     words = [lead, f"{_BEFORE.get(one.what, '')}{alert.title}, since {since}."]
-    words += [_sentence(text) for text in (alert.kept, alert.do) if text and text != "none"]
+    words += [_sentence(text[0].upper() + text[1:]) for text in (alert.kept, alert.do) if text and text != "none"]
     return " ".join(words)[:SPEECH_MOST]
 
 

@@ -91,10 +91,15 @@ def test_B65_a_channel_that_hangs_is_left_behind_and_holds_up_nobody(tmp_path: P
         b.notifier.sending._clock_s = lambda: clock[0]
         b.second(b.opened(1), settle=False)
         for n in range(2, 12):
-            b.second(b.opened(n), settle=False)
+            b.second(b.opened(n, title=f"Alert {n}!"), settle=False)
             clock[0] += 100  # beyond the limit
             b.second(by_s=100, settle=False)
-            until("the other one", lambda n=n: len(p.texts("/b")) >= n - 1)
+
+            def told(n: int = n) -> bool:
+                b.second(by_s=0.01, settle=False)
+                return any(f"Alert {n}!" in text for text in p.texts("/b"))
+
+            until("the other one", told)
         lane = next(one for one in rows.lanes(b.db) if one.channel == "push")
         assert lane.abandoned == 3 and lane.failed > 3, "then it is left alone until one of them ends"
         assert "hang" in lane.error or "no answer" in lane.error
