@@ -94,9 +94,9 @@ class Notifier(Part):
     def conditions(self, now_us: int) -> Iterable[Condition]:
         for name, way in self.ways.items():
             if way.fault:
-                yield Condition(f"channel:{name}", "hub", "error", f"channel {name} cannot be used: {way.fault}",
+                yield Condition(f"channel:{name}", "hub", "error", f"channel {name} cannot be used",
                                 self._began_us, "E_NOTIFY_DOWN", faults.FAULTS["E_NOTIFY_DOWN"].kept,
-                                "correct it and restart the hub")
+                                f"{way.fault}; then restart the hub")
         down: dict[str, rows.Lane] = {}
         for lane in rows.lanes(self.hall.db):
             if (lane.failing_since_us is not None and lane.fails >= DOWN_FAILS and lane.channel in self.ways

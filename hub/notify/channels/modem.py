@@ -42,7 +42,8 @@ class ModemWay:
         """Good once, for this number; '' where the modem gives none (nobody in its ``allow``): then a reply does
         nothing, and the SMS does not ask for one."""
         done = ordered(self._commander, self._channel.node, "new_code", {"minutes": CODE_MIN, "for": number})
-        code = done.value.get("code") if done.ok and isinstance(done.value, dict) else None
+        answer = done.value.get("value") if done.ok and isinstance(done.value, dict) else None
+        code = answer.get("code") if isinstance(answer, dict) else None
         if not isinstance(code, str) or not code.isdigit():
             log.info("channel %s: no code to reply with: %s", self._channel.name,
                      private.without(done.text, {"for": number}) or "the modem gave none")

@@ -261,7 +261,7 @@ def test_secrets_of_a_channel_are_in_no_message_log_or_condition(tmp_path: Path,
     toml = f'[[notify.channel]]\nname = "push"\nurl_file = "{secret}"\n'
     with bench(tmp_path, toml) as b:
         conditions = b.second(b.opened())
-        assert conditions[0].key == "channel:push" and "chmod 600" in conditions[0].title
+        assert conditions[0].key == "channel:push" and "chmod 600" in conditions[0].do
     secret.chmod(0o600)
     with bench(tmp_path, toml) as b:
         b.seconds(2, by_s=120)
