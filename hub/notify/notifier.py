@@ -69,7 +69,8 @@ class Notifier(Part):
 
     def begin(self) -> None:
         self._began_us = self.hall.now_us()
-        lanes = [(one.name, to, self.ways[one.name].about) for one in self.settings.channel for to in one.recipients]
+        lanes = [(one.name, to, self.ways[one.name].about, self.ways[one.name].fault)
+                 for one in self.settings.channel for to in one.recipients]
         dropped = rows.keep_lanes(self.hall.db, lanes)
         if dropped:
             log.warning("%d notices waited for channels that are no longer in hub.toml: dropped", dropped)

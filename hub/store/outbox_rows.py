@@ -61,6 +61,7 @@ CREATE TABLE lanes (
   channel TEXT NOT NULL,
   recipient TEXT NOT NULL,
   about TEXT NOT NULL DEFAULT '',
+  fault TEXT NOT NULL DEFAULT '',
   last_ok_us INTEGER,
   failing_since_us INTEGER,
   fails INTEGER NOT NULL DEFAULT 0,
@@ -153,6 +154,8 @@ class Lane(Struct, frozen=True):
     recipient: str
     about: str
     """The kind of service, no secret."""
+    fault: str
+    """Why it cannot be used at all; ''."""
     last_ok_us: int | None
     failing_since_us: int | None
     fails: int
@@ -402,14 +405,14 @@ def _message(row: Any) -> Message:
 # --- lanes --------------------------------------------------------------------------------------------------
 
 
-def keep_lanes(db: AlertsDb, lanes: Iterable[tuple[str, str, str]]) -> int:
-    """(channel, recipient, about): those that there are. What waits for others is dropped; how many notices."""
+def keep_lanes(db: AlertsDb, lanes: Iterable[tuple[str, str, str, str]]) -> int:
+    """(channel, recipient, about, fault): those that there are. What waits for others is dropped; how many notices."""
     with db.writing() as con:
         have = set()
-        for channel, recipient, about in lanes:
+        for channel, recipient, about, fault in lanes:
             have.add((channel, recipient))
-            con.execute("INSERT INTO lanes (channel, recipient, about) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
-                        "about = excluded.about", (channel, recipient, about))
+            con.execute("INSERT INTO lanes (channel, recipient, about, fault) VALUES (?, ?, ?, ?) ON CONFLICT DO "
+                        "UPDATE SET about = excluded.about, fault = excluded.fault", (channel, recipient, about, fault))
         dropped = 0
         for row in con.execute("SELECT channel, recipient FROM lanes").fetchall():
             if (lane := (row["channel"], row["recipient"])) not in have:

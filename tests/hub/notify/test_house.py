@@ -10,8 +10,8 @@ from hub.store import alert_rows
 from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsReader
 from plugins.modem.fake_modem import FakeModem
-from tests.hub.notify.lab import provider
 from tests.house import House
+from tests.hub.notify.lab import provider
 from tests.waiting import until
 
 OWNER, OTHER = "+33612345678", "+33698765432"
