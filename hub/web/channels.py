@@ -115,8 +115,9 @@ def blueprint(hut: Hut, audit: Audit) -> Blueprint:
     def page(status: int = 200, error: str = "") -> Response:
         settings = hut.settings.notify
         return make_response(render_template(
-            "channels.html", lanes=lanes(hut), rungs=ladder(hut), settings=settings, example=EXAMPLE, error=error, how_ack=how_ack(hut),
-            messages=list(reversed(rows.messages(hut.alerts, SHOWN))), short=short, now_us=hut.now_us(),
+            "channels.html", lanes=lanes(hut), rungs=ladder(hut), settings=settings, example=EXAMPLE, error=error,
+            how_ack=how_ack(hut), messages=list(reversed(rows.messages(hut.alerts, SHOWN))), short=short,
+            now_us=hut.now_us(),
             note=hut.notes.get(request.args.get("note", ""), g.caller.name)), status)
 
     @bp.get("/channels")
