@@ -14,7 +14,7 @@ from msgspec import Struct
 SLACK_US = 120_000_000
 """So long after its effects a cause may be found out: a line is lost after a few bad probes, a device at once."""
 MAINS, INTERNET, BROKER, HUB = "mains", "internet", "broker", "hub"
-HUB_STOPS = ("hub:ingest", "hub:store")
+HUB_STOPS = ("hub:ingest", "hub:store", "hub:E_DB_FULL", "hub:E_DB_CORRUPT", "hub:E_SECOND_HUB")
 """Conditions of the hub that keep samples from being stored. A page that cannot be served explains nothing."""
 DEVICE_STOPS = ("lost:", "silent:")
 CONNECTION = ("lost:", "silent:", "starting:")
@@ -67,8 +67,8 @@ def causes(key: str, subject: str, house: House) -> list[str]:
             own = [subject] if instance == node else [subject, f"plugin:{device}/{instance}"]
             return [*own, f"device:{device}", *_of_device(device, house)]
         case "device":
-            through_hub = [] if key.startswith(CONNECTION) else [f"device:{rest}", HUB]
-            return [*through_hub, *_of_device(rest, house)]
+            own = [] if key.startswith("lost:") else [subject]
+            return [*own, *([] if key.startswith(CONNECTION) else [HUB]), *_of_device(rest, house)]
         case "hub":
             return [BROKER, INTERNET]
         case "broker":
@@ -76,6 +76,12 @@ def causes(key: str, subject: str, house: House) -> list[str]:
         case "internet":
             return [MAINS]
     return []
+
+
+def explains(cause_key: str, cause_subject: str, cause_of_absence: bool, subject: str) -> bool:
+    """Whether an alert of a subject that :func:`causes` names is a cause indeed: of two that say of the same thing that
+    it does not come neither explains the other, unless it is not even connected."""
+    return cause_subject != subject or not cause_of_absence or cause_key.startswith("lost:")
 
 
 def _of_device(device: str, house: House) -> list[str]:

@@ -237,9 +237,8 @@ class Life:
             return None
         for subject in graph.causes(row.key, row.subject, self.house):
             for cause in self._causes.get(subject, ()):
-                if subject == row.subject and (cause is row or cause.of_absence):
-                    continue
-                if graph.plausible(_from_us(row), cause.since_us):
+                if cause is not row and graph.explains(cause.key, cause.subject, cause.of_absence, row.subject) \
+                        and graph.plausible(_from_us(row), cause.since_us):
                     return cause
         return None
 

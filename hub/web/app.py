@@ -14,6 +14,7 @@ from hub.store.errors import StoreError
 from hub.web import (
     acknowledge,
     admin,
+    alerts,
     api,
     channels,
     command,
@@ -61,6 +62,7 @@ def create_app(hut: Hut) -> Flask:
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
                 "rival": hut.rival() if g.get("caller") is not None else None,
+                "alerting": alerts.alerting(hut) if g.get("caller") is not None else None,
                 "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
 
@@ -71,6 +73,7 @@ def create_app(hut: Hut) -> Flask:
         return (jsonify(alive=True), 200) if hut.client.fault is None else (jsonify(alive=False), 503)
 
     app.register_blueprint(fleet.blueprint(hut, parts))
+    app.register_blueprint(alerts.blueprint(hut, parts, audit, gate))
     app.register_blueprint(device.blueprint(hut, parts, audit, gate))
     app.register_blueprint(command.blueprint(hut, desk))
     app.register_blueprint(speak.blueprint(hut, desk))

@@ -10,6 +10,7 @@ from msgspec import Struct
 from hub.command.values import Control, control
 from hub.energy.bill import counts_energy
 from hub.fleet.answers import Problem, problems
+from hub.fleet.causes import house_of, rooted
 from hub.fleet.facts import SYS, DeviceFacts, NodeFacts, facts
 from hub.heating.shape import is_heater
 from hub.live import LiveDevice, NodeInfo
@@ -108,7 +109,9 @@ def device_view(hut: Hut, device: LiveDevice, by: Viewer) -> DeviceView:
     found.sort(key=lambda node: node.id == SYS)
     nodes = tuple(node_view(hut, device, of, node, series, by) for node in found)
     overview = hut.history.overview()
-    wrong = problems([of], hut.house(), overview.differences, [], hut.texts, hut.now_us())
+    now = hut.now_us()
+    wrong = rooted(problems([of], hut.house(), overview.differences, [], hut.texts, now),
+                   house_of([of], hut.settings), now)
     try:
         ledger = tuple(hut.history.reader.ledger(device.id))
     except StoreError:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from flask import g
 from msgspec import Struct
 
 from agent.wire.messages import HubState
 from hub.command.rate import Rate
 from hub.fleet.answers import House, Problem, problems
-from hub.fleet.facts import DeviceFacts, facts
+from hub.fleet.causes import house_of, rooted
+from hub.fleet.facts import DeviceFacts, facts, from_history
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
+from hub.notify import asks
 from hub.settings import Settings
 from hub.store.alerts_db import AlertsReader
 from hub.web.accounts import Accounts
@@ -60,6 +64,10 @@ class Hut:
         self.now_us = now_us
         self._attacks: dict[str, int] = {}
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
+
+    def ask(self, name: str, args: dict[str, Any] | None = None) -> Any:
+        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away."""
+        return asks.ask(self.settings.hub.run_dir, name, args, who=g.caller.name)
 
     def attack(self, what: str) -> bool:
         """Note a login attack; True when it is new in this hour."""
@@ -118,16 +126,11 @@ class Hut:
         overview = self.history.overview()
         events = [row.text for row in overview.events if not row.device]
         events += self._attack_lines()
-        return problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+        found = problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+        return rooted(found, house_of(devices, self.settings), self.now_us())
 
     def _attack_lines(self) -> list[str]:
         from agent.wire import faults
 
         recent = self.now_us() - 3_600_000_000
         return [faults.line("E_LOGIN_ATTACK", at, what=what) for what, at in self._attacks.items() if at > recent]
-
-
-def from_history(device: str, name: str, last_us: int, version: str) -> DeviceFacts:
-    """A device that the store knows and the broker does not."""
-    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", 0, 0.0, None, None,
-                       version, "", (), ())

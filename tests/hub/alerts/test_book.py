@@ -272,3 +272,15 @@ def test_a_transaction_that_is_undone_is_undone_in_memory_too(bench: Bench) -> N
         raise ZeroDivisionError
     assert alert_rows.open_alerts(bench.db) == []
     assert said(bench.at(2)) == [("opened", "leak")]
+
+
+def test_B67_ten_thousand_at_once_are_one_alert_with_the_exact_count(bench: Bench) -> None:
+    bench.at(0)
+    bench.set(*(condition(f"rule:no-data:d{n}/a/b", f"property:d{n}/a/b", absent=True) for n in range(10_000)))
+    told = bench.at(10)
+    assert [(event.what, event.children) for event in told] == [("opened", 10_000)]
+    assert told[0].alert.title.startswith("10000 devices: ")
+    assert len(alert_rows.children(bench.db, told[0].alert.id, 20_000)) == 10_000
+    bench.kill()
+    bench.wrong.clear()
+    assert said(bench.at(100)) == [("resolved", told[0].alert.key)]

@@ -30,7 +30,8 @@ OPEN = {"GET /alive", "GET /login", "POST /login", "POST /login/first", "GET /lo
 ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z|/channels/.")
 TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z)")
 OPERATOR = re.compile(
-    r"/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|/api/v1/devices/.*/properties/")
+    r"/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|/api/v1/devices/.*/properties/|"
+    r"(/api/v1)?/alerts/")
 LEVELS = ("none", "viewer", "operator", "admin", "token", "commander")
 
 

@@ -130,7 +130,8 @@ def test_any_other_text_is_a_warning() -> None:
 
 
 def test_every_text_that_is_asked_for_exists_and_every_text_is_asked_for() -> None:
-    sources = "".join(path.read_text() for path in [*WEB.rglob("*.py"), *WEB.rglob("*.html")])
+    sources = "".join(path.read_text() for path in [*WEB.rglob("*.py"), *WEB.rglob("*.html"),
+                                                       *WEB.with_name("fleet").rglob("*.py")])
     scripts = "".join(path.read_text() for path in (WEB / "static").glob("*.js"))
     sections = "|".join({key.partition(".")[0] for key in T.keys()})  # noqa: SIM118  a Texts is no dict
     asked = set(re.findall(rf"""\bt(?:exts)?(?:\.get)?\(\s*f?["']((?:{sections})\.[a-z_0-9]+)["'](?! ~)""", sources))
