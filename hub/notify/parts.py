@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from hub.alerts.book import Book
+from hub.alerts.devices import Devices
+from hub.alerts.hub_side import HubSide
+from hub.notify.notifier import Notifier
 from hub.notify.part import Hall, Part
 from hub.watch.part import Watch
 
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
-    return [Watch(hall)]
+    devices = Devices(hall, book)
+    return [devices, HubSide(hall, devices), Watch(hall), Notifier(hall)]

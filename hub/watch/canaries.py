@@ -14,11 +14,11 @@ import zmq
 from msgspec import DecodeError, Struct, msgpack
 
 from agent import bus
+from hub.fleet.facts import SYS
 from hub.live import LiveDevice
 from hub.settings import Settings
 from hub.store.errors import StoreError
 from hub.store.reader import Reader
-from hub.web.facts import SYS
 
 SERIES = "canary"
 HOUR_US = 3_600_000_000

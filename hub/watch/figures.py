@@ -5,9 +5,9 @@ Nothing here knows a plugin by its name: whoever reports these properties is the
 
 from __future__ import annotations
 
+from hub.fleet.facts import SYS, DeviceFacts, number
 from hub.live import LiveDevice
 from hub.watch.model import Disk, Figures
-from hub.web.facts import SYS, DeviceFacts, number
 
 MACHINE = "memory-used-percent"
 DISK = ("free-bytes", "total-bytes", "fill-trend")

@@ -13,8 +13,11 @@ from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
 from hub.watch import pulse
 from hub.web import (
+    acknowledge,
     admin,
+    alerts,
     api,
+    channels,
     command,
     device,
     energy,
@@ -62,6 +65,7 @@ def create_app(hut: Hut) -> Flask:
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
                 "rival": hut.rival() if g.get("caller") is not None else None,
+                "alerting": alerts.alerting(hut) if g.get("caller") is not None else None,
                 "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
 
@@ -75,6 +79,7 @@ def create_app(hut: Hut) -> Flask:
 
     app.jinja_env.globals.update(canary_of=hut.canary)
     app.register_blueprint(fleet.blueprint(hut, parts))
+    app.register_blueprint(alerts.blueprint(hut, parts, audit, gate))
     app.register_blueprint(device.blueprint(hut, parts, audit, gate))
     app.register_blueprint(machines.blueprint(hut, parts, desk, audit))
     app.register_blueprint(logs.blueprint(hut))
@@ -87,6 +92,8 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(energy.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))
     app.register_blueprint(people.blueprint(hut, gate, audit))
+    app.register_blueprint(channels.blueprint(hut, audit))
+    app.register_blueprint(acknowledge.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
     app.register_blueprint(metrics.blueprint(hut))
