@@ -215,3 +215,31 @@ def test_the_report_as_json_is_by_machine() -> None:
     told = as_json(Report(NOW_US, (machine(),), ()))
     assert set(told) == {"attic"} and told["attic"]["services"]["host"]["restarts"] == 2
     assert told["attic"]["figures"]["disks"][0]["trend"] == "filling"
+
+
+def test_mains_since_when_and_the_last_outages_from_the_store(tmp_path: Path) -> None:
+    from hub.store.reader import Reader
+    from hub.store.writer import Writer
+    from tests.hub.store import lab as store_lab
+
+    trees = Trees()
+    trees.device("cellar", supply=False)
+    hour = 3600 * S
+    boot = 10 * hour
+    with Writer(tmp_path / "samples.db") as writer:
+        writer.commit([store_lab.batch(1, {
+            "power/mains_event": [(boot, "lost"), (boot + hour, "returned"), (boot + 5 * hour, "lost")],
+            "power/outage_s": [(boot + hour, 3600.0)],
+            "power/internet_event": [(boot, "lost"), (boot + 60 * S, "returned")],
+        }, device="cellar")])
+    reader = Reader(tmp_path / "samples.db")
+    power, line = supplies_of(trees.tree.devices(), reader)
+    at = store_lab.BOOT_AT + boot
+    assert (power.good, power.held, power.since_us) == (False, True, at + 5 * hour)
+    assert [(outage.end_us, outage.length_s) for outage in power.outages] == [(at + hour, 3600.0)]
+    assert (line.good, line.held, line.since_us) == (True, False, at + 60 * S)
+    trees.send(f"{topics.homie('cellar')}/power/{POWER}", "true")  # back, and its event is still on its way
+    assert supplies_of(trees.tree.devices(), reader)[0].since_us is None
+    reader.close()
+    (tmp_path / "samples.db").write_bytes(b"no database")
+    assert supplies_of(trees.tree.devices(), Reader(tmp_path / "samples.db"))[0].good is True
