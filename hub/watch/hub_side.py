@@ -52,7 +52,8 @@ def part_service(settings: Settings, part: str, life: Life | None, now_us: int, 
     if life is not None and not life.pid:
         state, words = "failed", f"does not run{gone}"
     elif seen is None:
-        state, words = ("starting", "") if young else ("stopped", "has not moved since this hub was started")
+        state, words = ("starting", "") if young else ("failed" if life is not None else "stopped",
+                                                       "has not moved since it was started")
     elif not seen.alive or (life is not None and life.pid != seen.pid and not young):
         state, words = ("starting", "") if young else ("failed", f"its process is gone{gone}")
     elif life is not None and life.pid != seen.pid:

@@ -49,7 +49,7 @@ class Since:
 def hub(machine: Machine, now_us: int, *, echo_s: float, connected: bool,
         points: Sequence[DiskPoint] = ()) -> Iterable[Condition]:
     for service in machine.services:
-        if service.state in ("failed", "stopped") and service.name not in ELSEWHERE:
+        if service.state == "failed" and service.name not in ELSEWHERE:
             yield Condition(f"hub:{service.name}", "hub", "error",
                             f"the hub's {service.name} makes no progress: {service.words}"[:200],
                             service.progress_us or 0, kept=KEPT, do=DO_PART, of_absence=True)

@@ -168,6 +168,9 @@ def test_the_hubs_own_device_says_lost_when_notify_is_killed_and_no_page_shows_i
 
 
 def test_conditions_and_the_disk_are_kept(rig: Rig) -> None:
+    pulse = rig.settings.hub.run_dir / "pulse" / "web"
+    pulse.parent.mkdir(exist_ok=True)
+    pulse.write_text("999999999 1\n")  # it was killed, and nobody starts it again
     for _ in range(3):
         rig.step(1800)
     assert len(watch_rows.disk_points(rig.service.db)) in (1, 2)

@@ -153,6 +153,7 @@ def test_conditions_of_the_hub_stand_for_a_while_before_they_are_said(settings: 
     now_us = time.time_ns() // 1000
     for part in ("broker", "notify", "ingest"):
         beat(settings, part)
+    beat(settings, "web", 31)
     one = hub_side.hub_machine(settings, now_us)
     since = judge.Since()
 
