@@ -59,7 +59,10 @@ class Device(Struct, frozen=True, kw_only=True):
     publish_live: tuple[str, ...] = ()
     """Own properties that other devices name in their ``inputs``: ``<node>/<property>``."""
     hardware_watchdog: Path | None = None
-    """``/dev/watchdog``: fed by the guard of an actuator; a board that hangs with its heater ON resets after 15 s."""
+    """``/dev/watchdog``: fed by the guard of an actuator, else by the watchdog; a board that hangs, with its heater ON
+    or not, resets after 15 s."""
+    reboot: Literal["auto", "always", "never"] = "auto"
+    """Whether the watchdog may restart this machine (3 times in 24 h at most). ``auto``: where it is its service."""
     clock: Literal["auto", "trust"] = "auto"
     """``trust``: this machine's clock is right although nothing says so (a container)."""
 

@@ -126,7 +126,11 @@ def write(settings: Settings, plan: Plan) -> Path:
     replace(conf, render(settings, plan))
     limits = {program.name: {"instances": program.instances, "hang_after_s": program.hang_after_s}
               for program in plan.programs}
-    replace(run_dir / PLAN, json.dumps({"config": str(settings.path), "programs": limits}))
+    device = settings.device
+    machine = {"reboot": device.reboot, "data_dir": str(device.data_dir), "clock": device.clock,
+               "hardware_watchdog": str(device.hardware_watchdog) if device.hardware_watchdog else "",
+               "guards": any(program.name.startswith(GUARD) for program in plan.programs)}
+    replace(run_dir / PLAN, json.dumps({"config": str(settings.path), "programs": limits, "machine": machine}))
     return conf
 
 

@@ -195,7 +195,7 @@ def test_random_moments_never_break_a_limit():
                 frost.append((blind, now))
         else:
             on_since, last_off = 0, now
-        if len(frost) > 1 and verdict.on and ask is not None and ask.frost:  # a grace after frost duty is one of its own
+        if len(frost) > 1 and verdict.on and ask is not None and ask.frost:  # a grace after it is one of its own
             frost = [span for span in frost if span[1] > now - H]
             spent = sum(end - max(begin, now - H) for begin, end in frost)
             most_frost = max(most_frost, spent)
