@@ -61,7 +61,7 @@ class Ladder:
         one.tries, one.why, one.moved_s = one.tries + 1, why, None
 
     def moved(self, who: str) -> None:
-        if who in self._sick:
+        if who in self._sick and self._sick[who].moved_s is None:
             self._sick[who].moved_s = self._now()
 
     def forget(self, keep: set[str]) -> None:
