@@ -126,6 +126,24 @@ class Answer(Struct, tag=True, frozen=True):
     value: Any = None
 
 
+class RulesState(Struct, tag=True, frozen=True):
+    """Of the process ``rules``: what is in force."""
+
+    instance: str
+    version: int
+    refused: dict[str, str]
+
+
+class Order(Struct, tag=True, frozen=True):
+    """Of the process ``rules``: give ``value`` to a property of this device, as ``rule:<rule>``. Said once."""
+
+    instance: str
+    rule: str
+    node: str
+    property: str
+    value: Any
+
+
 # --- uplink -> plugin ---------------------------------------------------------------------------------------
 
 
@@ -182,7 +200,7 @@ class Remote(Struct, tag=True, frozen=True):
     quality: str | None
 
 
-ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer | Listen | Publish
+ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer | Listen | Publish | RulesState | Order
 ToPlugin = Welcome | Ack | Again | Command | Mqtt
 FanOut = Now | Remote
 

@@ -38,7 +38,7 @@ HUB_OVERLAY = "50-hub.toml"
 GOOD = "agent.toml.good"
 DATA_DIR = Path("/var/lib/hutkeeper/agent")
 RUN_DIR = Path("/run/hutkeeper")
-RESERVED_INSTANCES = {"sys": "the device's own node", "hub": "the hub"}
+RESERVED_INSTANCES = {"sys": "the device's own node", "hub": "the hub", "rules": "the rules of this device"}
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]

@@ -20,6 +20,7 @@ USAGE = {
     "plugin": "usage: hutkeeper-agent plugin ID [ID...] [--config PATH]",
     "guard": "usage: hutkeeper-agent guard ID [--config PATH]",
     "uplink": "usage: hutkeeper-agent uplink [--config PATH]",
+    "rules": "usage: hutkeeper-agent rules [--config PATH]",
     "watchdog": "usage: hutkeeper-agent watchdog [--config PATH]",
 }
 
@@ -100,13 +101,17 @@ def _service(name: str, instances: list[str], config: Path) -> int:
     loaded = settings.load_good(config)
     # a guard whose supervisor dies still has a pin to put to OFF
     child.adopt(loaded.settings, instances, signal.SIGTERM if name == "guard" else signal.SIGKILL,
-                oom={"guard": child.OOM_CONTROL, "uplink": child.OOM_UPLINK}.get(name))
+                oom={"guard": child.OOM_CONTROL, "uplink": child.OOM_UPLINK, "rules": child.OOM_UPLINK}.get(name))
     if loaded.error is not None:
         print(one_line(f"{loaded.error}; the last good configuration goes on"), file=sys.stderr)
     if name == "uplink":
         from agent import uplink
 
         return int(uplink.main(loaded.settings) or 0)
+    if name == "rules":
+        from agent import ruling
+
+        return ruling.main(loaded.settings)
     for instance in instances:
         if instance not in loaded.settings.plugins:
             known = ", ".join(loaded.settings.plugins) or "none"

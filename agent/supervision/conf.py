@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.bus import MAX_IPC_PATH
 from agent.settings import GOOD, Settings, SettingsError
-from agent.supervision.plan import GUARD, UPLINK, WATCHDOG, Plan, Program
+from agent.supervision.plan import GUARD, RULES, UPLINK, WATCHDOG, Plan, Program
 
 SOCKET = "supervisor.sock"
 CONF = "supervisord.conf"
@@ -66,6 +66,8 @@ def _program(settings: Settings, program: Program, log: Path) -> dict[str, objec
     words = (UPLINK,) if uplink else ("plugin", *program.instances)
     if guard:
         words = ("guard", program.name.removeprefix(GUARD))
+    if program.name == RULES:
+        words = (RULES,)
     return {
         "command": _command(settings, *words),
         "environment": _environment(settings, program.section),

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from agent import loader
 from agent.api import ConfigError, Plugin
+from agent.ruling import desired
 from agent.settings import PluginEntry, Settings, default_interval_s
 from agent.supervision.heartbeat import UPLINK_HANG_S, default_hang_after_s
 
@@ -19,6 +20,9 @@ WATCHDOG = "watchdog"
 GUARD = "guard-"
 """Before an actuator's id: its guard's program, and its progress file."""
 GUARD_HANG_S = 15.0
+RULES = "rules"
+"""The program that evaluates the rules of this device; there while it has some."""
+RULES_HANG_S = 60.0
 SMALL_BOARD_BYTES = 1 << 30
 """Below this, plugins whose class names a ``process`` share it; agent.toml's own ``process`` always counts."""
 
@@ -70,6 +74,10 @@ def plan(settings: Settings, *, memory_bytes: int | None = None) -> Plan:
     for entry in actuators:
         name = f"{GUARD}{entry.id}"
         programs.append(Program(name, (name,), GUARD_HANG_S, _hash(_section(settings, entry.id))))
+    wanted = desired.read(settings.device.data_dir)
+    if wanted is not None and wanted.rules:
+        section = [_section(settings, RULES), settings.device.id, wanted.version, wanted.rules]
+        programs.append(Program(RULES, (RULES,), RULES_HANG_S, _hash(section)))
     for word, members in together.items():
         ids = tuple(entry.id for entry, _ in members)
         programs.append(Program(f"plugins-{word}", ids, max(limit for _, limit in members),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.api import ConfigError
+from agent.ruling import desired
 from agent.supervision import conf, rpc
 from agent.supervision.heartbeat import Heartbeat
 from agent.supervision.ladder import TRIES, Ladder, Step
@@ -58,6 +59,7 @@ class Watchdog:
         self.machine = Machine(run_dir, notices, monotonic_s)
         self.last_words = LastWords(data_dir / "log")
         self._wall_s = wall_s
+        self._desired = data_dir / desired.FILE
         self._ticks = 0
         self._seen = self._signature()
         self._pending: object = None
@@ -192,9 +194,9 @@ class Watchdog:
     # --- an edited agent.toml -------------------------------------------------------------------------------
 
     def _signature(self) -> object:
-        """Changes whenever agent.toml or an overlay does."""
+        """Changes whenever agent.toml or an overlay does, or the rules that the hub wants here."""
         found = []
-        for path in (self.config, *sorted((self.config.parent / "agent.d").glob("*.toml"))):
+        for path in (self.config, *sorted((self.config.parent / "agent.d").glob("*.toml")), self._desired):
             try:
                 stat = path.stat()
                 found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))

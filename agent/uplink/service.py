@@ -36,6 +36,7 @@ from agent.uplink.logs import JsonLines
 from agent.uplink.orders import Orders
 from agent.uplink.plugins import Plugins
 from agent.uplink.requests import Requests
+from agent.uplink.rules import Rules
 from agent.uplink.state_commands import Order
 from agent.uplink.telling import Telling
 from agent.wire import faults, messages, topics
@@ -103,11 +104,13 @@ class Uplink:
                              wall_us=self.clock.wall_us)
         self.plugins = Plugins(self.lane, self.fan, self.keeper, self.state, commit_s=loaded.spool.commit_s,
                                commit_rows=loaded.spool.commit_rows, on_answer=self.state.on_answer,
-                               on_now=self._on_now, on_mqtt=self._on_mqtt)
+                               on_now=self._on_now, on_mqtt=self._on_mqtt,
+                               on_rules=lambda message: self.rules.on_rules(message))
         self.foreign = ForeignLane(device.id, subscribe=self.link.subscribe, unsubscribe=self.link.unsubscribe,
                                    publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
                                    send=self.plugins.send_mqtt)
         self.orders = Orders(loaded, self)
+        self.rules = Rules(self)
         self.requests = Requests(device.id, self.orders.handlers(),
                                  publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
                                  clear=lambda topic: self.link.publish(topic, b"", qos=1, retain=True),
@@ -318,7 +321,7 @@ class Uplink:
         self.drain.on_connect()
         for topic in self.requests.subscriptions():
             self.link.subscribe(topic, commands=True)
-        for topic in (*self.live.subscriptions(), *self.foreign.subscriptions()):
+        for topic in (self.rules.subscription(), *self.live.subscriptions(), *self.foreign.subscriptions()):
             self.link.subscribe(topic)
         self.state.on_connect()
         self.telling.connected()
@@ -364,6 +367,7 @@ class Uplink:
             return
         handled = (self.drain.on_message(message.topic, message.payload, now_s)
                    or self.requests.on_message(message.topic, message.payload, message.retained)
+                   or self.rules.on_message(message.topic, message.payload)
                    or self.live.on_message(message.topic, message.payload, message.retained)
                    or self.state.on_message(message.topic, message.payload, message.retained)
                    or self.foreign.on_message(message.topic, message.payload, message.retained, boottime_us()))
