@@ -135,10 +135,13 @@ class RulesState(Struct, tag=True, frozen=True):
 
 
 class Order(Struct, tag=True, frozen=True):
-    """Of the process ``rules``: give ``value`` to a property of this device, as ``rule:<rule>``. Said once."""
+    """Give ``value`` to a property of this device. Said once; answered with :class:`Done`.
+
+    ``who`` counts only from the process ``rules``: ``rule:<id>``; a plugin is ``plugin:<instance>``."""
 
     instance: str
-    rule: str
+    id: str
+    who: str
     node: str
     property: str
     value: Any
@@ -176,6 +179,15 @@ class Command(Struct, tag=True, frozen=True):
     deadline_us: int
 
 
+class Done(Struct, tag=True, frozen=True):
+    """What became of an :class:`Order`: the value that is true now, or one line of refusal."""
+
+    id: str
+    ok: bool
+    message: str
+    value: Any = None
+
+
 class Mqtt(Struct, tag=True, frozen=True):
     """A message on a topic that the plugin listens to."""
 
@@ -201,7 +213,7 @@ class Remote(Struct, tag=True, frozen=True):
 
 
 ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer | Listen | Publish | RulesState | Order
-ToPlugin = Welcome | Ack | Again | Command | Mqtt
+ToPlugin = Welcome | Ack | Again | Command | Mqtt | Done
 FanOut = Now | Remote
 
 encode = msgspec.msgpack.Encoder().encode

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import time
 from collections import deque
@@ -257,13 +258,14 @@ class Ruling:
     def _order(self, rule: Rule, orders: list[Order]) -> None:
         for order in orders:
             _, node, name = order.target()
-            self._unsent.append((time.monotonic() + UNSENT_S, bus.Order(RULES, rule.id, node, name, order.value)))
+            said = bus.Order(RULES, secrets.token_hex(8), f"rule:{rule.id}", node, name, order.value)
+            self._unsent.append((time.monotonic() + UNSENT_S, said))
 
     def _send_orders(self, now_s: float) -> None:
         while self._unsent:
             until_s, order = self._unsent[0]
             if now_s > until_s:
-                self._log.error("rule %s: %s/%s was not set: uplink did not take it in %.0f s", order.rule, order.node,
+                self._log.error("%s: %s/%s was not set: uplink did not take it in %.0f s", order.who, order.node,
                                 order.property, UNSENT_S)
             elif not self._send(order):
                 return

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent.api import CommandRefused, ConfigError, Inbox, Message, Node, Plugin, Property, Reading, RetryLater
-from agent.bus import Answer, Command, Listen, LogLine, Publish
+from agent.bus import Answer, Command, Done, Listen, LogLine, Order, Publish
 from agent.runner.logs import CappedLog
 
 FIRST_DELAY_S = 1.0
@@ -23,6 +23,7 @@ STEADY_S = 60.0
 QUEUE_LIMIT = 5000
 HEARTBEAT_S = 5.0
 COMMIT_LOOK_S = 0.02
+ORDER_LOOK_S = 0.05
 
 
 class State(NamedTuple):
@@ -52,7 +53,7 @@ class Redeclared(NamedTuple):
     properties: tuple[Property, ...]
 
 
-Item = Yield | Raised | State | Answer | Redeclared | LogLine | Listen | Publish
+Item = Yield | Raised | State | Answer | Redeclared | LogLine | Listen | Publish | Order
 
 
 def boottime_us() -> int:
@@ -92,6 +93,8 @@ class Worker(threading.Thread):
         self._log = log
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._commands: deque[Command] = deque()
+        self._orders: dict[str, Done | None] = {}
+        """Orders of ours that wait for their answer."""
         self._inbox: Inbox | None = None
         self._serving = False
         self._state = State("ok", "")
@@ -113,6 +116,31 @@ class Worker(threading.Thread):
     def command(self, command: Command) -> None:
         self._commands.append(command)
         os.eventfd_write(self._eventfd, 1)
+
+    # --- orders to other plugins --------------------------------------------------------------------------------
+
+    def done(self, done: Done) -> None:
+        """From the bus side."""
+        if done.id in self._orders:
+            self._orders[done.id] = done
+            os.eventfd_write(self._eventfd, 1)
+
+    def order(self, node: str, name: str, value: Any, timeout_s: float) -> Any:
+        """:meth:`agent.api.OrderIo.order`."""
+        id_ = os.urandom(8).hex()
+        self._orders[id_] = None
+        try:
+            self._put(Order(self.instance, id_, "", node, name, value))
+            until = time.monotonic() + timeout_s
+            while (done := self._orders[id_]) is None and not self.stopping and time.monotonic() < until:
+                self.wait(ORDER_LOOK_S)
+        finally:
+            del self._orders[id_]
+        if done is None:
+            raise RetryLater(f"{node}/{name}: no answer within {timeout_s:.0f} s")
+        if not done.ok:
+            raise CommandRefused(done.message)
+        return done.value
 
     # --- MQTT topics of others --------------------------------------------------------------------------------
 

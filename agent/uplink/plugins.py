@@ -65,7 +65,8 @@ class Plugins:
                  commit_s: float, commit_rows: int, on_answer: Callable[[bus.Answer], object],
                  on_now: Callable[[bus.Now], object] = lambda now: None,
                  on_mqtt: Callable[[bus.Listen | bus.Publish], object] = lambda message: None,
-                 on_rules: Callable[[bus.RulesState | bus.Order], object] = lambda message: None) -> None:
+                 on_rules: Callable[[bus.RulesState | bus.Order, Callable[[bus.Done], object]], object]
+                 = lambda message, answer: None) -> None:
         self.lane = lane
         self.fan = fan
         self.store = store
@@ -146,8 +147,8 @@ class Plugins:
                 if known is not None:
                     self.on_mqtt(message)
             case bus.RulesState() | bus.Order():
-                if peer == "rules":
-                    self.on_rules(message)
+                if peer == message.instance and (known is not None or peer == "rules"):
+                    self.on_rules(message, lambda done: self._down(peer, done))
         if known is None and not isinstance(message, bus.Hello | bus.Batch) and peer not in LOCAL:
             self._down(peer, bus.Again())  # we are new here, or it is: who are you?
 

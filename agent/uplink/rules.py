@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from agent import bus
 from agent.api import homie_id
+from agent.clock import boottime_us
 from agent.ruling import desired
 from agent.uplink.orders import as_payload
 from agent.wire import topics
@@ -79,18 +81,23 @@ class Rules:
                     path.unlink()  # a rule that comes again fires anew
         return True
 
-    def on_rules(self, message: bus.RulesState | bus.Order) -> None:
+    def on_rules(self, message: bus.RulesState | bus.Order, answer: Callable[[bus.Done], object]) -> None:
+        """Of the process ``rules``; an order may also come from a plugin. ``answer`` reaches who gave it."""
         if isinstance(message, bus.RulesState):
             self.state = message
             return
-        where = f"{message.node}/{message.property}"
+        of_rules = message.instance == "rules"
+        who = message.who if of_rules else f"plugin:{message.instance}"
 
         def done(now_true: Any, refusal: str | None) -> None:
-            if refusal is not None:
-                log.warning("rule %s: %s was not set: %s", message.rule, where, refusal)
+            answer(bus.Done(message.id, refusal is None, refusal or "", now_true))
+            if refusal is not None and of_rules:
+                text = f"{message.who}: {message.node}/{message.property} was not set: {refusal}"
+                log.warning("%s", text)
+                self._uplink.state.on_log(bus.LogLine("rules", "warning", text, boottime_us()))
 
         self._uplink.state.order(message.node, homie_id(message.property), as_payload(message.value),
-                                 f"rule:{message.rule}", done)
+                                 who, done)
 
     def declared(self, payload: bytes) -> None:
         """What goes out as ``reported``, for the process ``rules``; nothing is written where there are none."""

@@ -147,7 +147,9 @@ class Telling:
         self._sys |= news
         if news or full:
             said = values if full else news
-            up.state.on_now(bus.Now("sys", [("sys", key, value, now_us, None) for key, value in said.items()]))
+            now = bus.Now("sys", [("sys", key, value, now_us, None) for key, value in said.items()])
+            up.state.on_now(now)
+            up.plugins.fan_out("now/sys", now)
 
     # --- status.json -------------------------------------------------------------------------------------------
 
