@@ -181,9 +181,9 @@ def test_rules_are_evaluated_here_and_their_orders_given_once_also_after_kill_9(
 
 def test_rules_go_on_without_a_broker_and_a_damaged_document_changes_nothing(bench: Bench) -> None:
     bench.ear.raw(b'{"version": 8, "rules": ')
-    until("refused", lambda: (one := bench.ear.reported()) and "cannot be read" in one.rules_refused.get("*", "") and one)
+    until("refused", lambda: _refused(bench, "cannot be read"))
     bench.ear.raw(b'{"version": 8, "rules": {}, "format": 9}')
-    said = until("refused", lambda: (one := bench.ear.reported()) and "format 9" in one.rules_refused.get("*", "") and one)
+    said = until("refused", lambda: _refused(bench, "format 9"))
     assert said.rules_version == 7
     bench.broker.stop()
     pid = bench.device.states()["plugin-good"][1]
@@ -194,8 +194,17 @@ def test_rules_go_on_without_a_broker_and_a_damaged_document_changes_nothing(ben
     bench.broker.start()
 
 
+def _refused(bench: Bench, words: str) -> Reported | None:
+    said = bench.ear.reported()
+    return said if said is not None and words in said.rules_refused.get("*", "") else None
+
+
 def test_an_empty_document_ends_the_rules(bench: Bench) -> None:
-    until("connected", lambda: bench.ear.client.is_connected())
-    bench.ear.raw(b"")
-    until("no process", lambda: "rules" not in bench.device.states() and bench.device.states())
+    until("connected", bench.ear.client.is_connected)
+    bench.ear.heard.clear()
+    bench.ear.desire(9, {"never": NEVER})
+    until("one rule left", lambda: (one := bench.ear.reported()) and one.rules_version == 9)
     until("no alert", lambda: bench.ear.last("homie/5/bench/$alert/rule-many") == b"")
+    bench.ear.desire(10, {})
+    until("no process", lambda: "rules" not in bench.device.states() and bench.device.states())
+    until("said", lambda: (one := bench.ear.reported()) and one.rules_version == 10)
