@@ -167,6 +167,50 @@ def close(ruling: Ruling) -> None:
     os.close(ruling._lock)
 
 
+def test_a_reading_of_another_device_fires_a_rule_here(tmp_path: Path) -> None:
+    desired.write(tmp_path, Desired(1, {"rain": rule("rain", of="attic/meteo/rain")}))
+    ruling = Heard(settings(tmp_path))
+    ruling._heard(bus.encode(bus.Remote("attic", "meteo", "rain", 2.0, 0.5, None)))
+    ruling._tick(0.0)
+    assert orders(ruling) == [] and alerts(ruling)["rule-rain"] is None
+    ruling._heard(bus.encode(bus.Remote("attic", "meteo", "rain", 5.0, 0.1, None)))
+    ruling._heard(b"\xff what is this")
+    ruling._tick(1.0)
+    ruling._tick(2.0)
+    assert orders(ruling) == [False] and alerts(ruling)["rule-rain"]
+    close(ruling)
+
+
+def alerts(ruling: Heard) -> dict[str, str | None]:
+    return {one.id: one.text for one in ruling.sent if isinstance(one, bus.Alert)}
+
+
+def test_a_clock_that_is_set_ends_nothing_by_itself(tmp_path: Path) -> None:
+    """A Pi without a battery clock learns the time an hour after its start: what fired fires on, once."""
+    desired.write(tmp_path, Desired(1, {"leak": rule().replace("above = 3", "above = 3\ncalm_s = 0")}))
+    ruling = Heard(settings(tmp_path))
+    boottime_us = ruling._now_us() - ruling._offset_us
+
+    def flow(value: float) -> None:
+        now_us = ruling._now_us() - ruling._offset_us
+        ruling._heard(bus.encode(bus.Now("water", [("water", "flow", value, now_us, None)])))
+        ruling._tick(0.0)
+
+    flow(5.0)
+    assert orders(ruling) == [False]
+    ruling._offset_us -= 3600 * 24 * 365 * 1_000_000  # so far it believed in last year
+    for _ in range(3):
+        flow(5.0)
+    assert ruling._settled_us > boottime_us, "it has noticed"
+    assert orders(ruling) == [False] and ("leak", "bench/water/flow") in ruling._standing.firing
+    flow(1.0)
+    assert orders(ruling) == [False], "not believed so soon"
+    ruling._settled_us = 0
+    flow(1.0)
+    assert orders(ruling) == [False, True]
+    close(ruling)
+
+
 def test_what_fires_survives_and_damage_is_one_line(tmp_path: Path) -> None:
     standing = Standing(tmp_path)
     standing.firing["leak", "a"] = Firing(5, "it leaks")

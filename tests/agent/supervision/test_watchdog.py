@@ -1,4 +1,4 @@
-"""The watchdog itself on a moved clock, over real progress files: from a hung plugin to the machine (B57, B61 to B63)."""
+"""The watchdog on a moved clock, over real progress files: from a hung plugin to the machine (B57, B61 to B63)."""
 
 from __future__ import annotations
 
