@@ -1,8 +1,8 @@
 """An exception that nobody caught, as one message: ``unhandled <Type>: <text>``, then its traceback. Pure.
 
 The same form everywhere: in a plugin's log line on ``$log/error`` and at the end of a process's log. It is bounded, and
-holds no telephone number and nothing that stands beside a word like password (:mod:`agent.wire.private`). Its first line
-ends with ``(<n> more like this in the last <s> s)`` where others were left out before it.
+holds no telephone number and nothing that stands beside a word like password (:mod:`agent.wire.private`). Its first
+line ends with ``(<n> more like this in the last <s> s)`` where others were left out before it.
 """
 
 from __future__ import annotations

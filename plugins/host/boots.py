@@ -47,7 +47,7 @@ def leave(kept: dict[str, Any], current: str) -> None:
 
 
 def by_watchdog(book: Path, before: dict[str, Any]) -> str | None:
-    """Why the agent's watchdog ended that boot, in its words (``reboots.json`` of its data folder); None: it did not."""
+    """Why the agent's watchdog ended that boot, by its ``reboots.json``; None: it did not."""
     try:
         reboots = json.loads(book.read_text())
         return next((str(one["why"]) for one in reversed(reboots) if one["boot"] == before.get("boot")), None)
