@@ -18,6 +18,9 @@ _SECRETS = re.compile(
 _CALLED = re.compile(r"(?<![0-9A-Za-z.:-])(?:\+|00)[0-9](?:[ ./()-]?[0-9]){6,13}(?![0-9A-Za-z])"
                      r"|(?<![0-9A-Za-z.:_/-])0[1-9](?:[ .-]?[0-9]{2}){4}(?![0-9A-Za-z.:-])")
 _NUMBER = re.compile(r"\+?[0-9](?:[ ./()-]?[0-9]){5,}")
+_NAMED = re.compile(r"(?i)\b(\w*(?:password|passwd|passphrase|secret|token|api_?key|credential|authorization|pin|puk))"
+                    r"(['\"]?\s*[:=]\s*)(?:bearer\s+|basic\s+)?(b?'[^']*'|b?\"[^\"]*\"|[^\s,;)}\]]+)")
+_IN_URL = re.compile(r"(\w+://)[^\s/@]+@")
 
 
 def without(text: str, value: Any) -> str:
@@ -43,3 +46,8 @@ def _texts(value: Any) -> set[str]:
         return {value} if len(value) >= LEAST else set()
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return {text for item in items for text in _texts(item)}
+
+
+def in_trace(text: str) -> str:
+    """``text`` without what stands behind a word like password, and without user and password of an address."""
+    return _IN_URL.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1\2{HIDDEN}", text))
