@@ -16,6 +16,11 @@ DO = {
     "vacation": "water is used although nobody is at home: have somebody look",
 }
 
+CODES = {
+    "drip": "W_WATER_DRIP", "running": "E_WATER_RUNNING", "burst": "E_WATER_BURST", "vacation": "E_WATER_VACATION",
+}
+"""As the hub knows them: it says how grave each is."""
+
 
 def alert_text(verdict: Verdict, now_s: float, price_per_m3: float | None, currency: str) -> str | None:
     """One line; None when nothing leaks."""
@@ -24,7 +29,8 @@ def alert_text(verdict: Verdict, now_s: float, price_per_m3: float | None, curre
     long_s = now_s - (now_s if verdict.since_s is None else verdict.since_s)
     cost = "" if price_per_m3 is None else f", {verdict.volume_l * price_per_m3 / 1000:.2f} {currency}"
     flow = f" of at most {verdict.base_flow_l_h:.3g} L/h" if verdict.kind == "drip" and verdict.base_flow_l_h else ""
-    return f"{verdict.kind}{flow}, for {_length(long_s)} ({verdict.volume_l:.3g} L{cost} so far): {DO[verdict.kind]}"
+    return (f"{CODES[verdict.kind]} water: {verdict.kind}{flow}, for {_length(long_s)} "
+            f"({verdict.volume_l:.3g} L{cost} so far); do: {DO[verdict.kind]}")
 
 
 def _length(seconds: float) -> str:

@@ -73,3 +73,14 @@ class Quiet(Plugin, name="house_quiet"):
 
     def poll(self, io: Io) -> list[Reading]:
         return [Reading("level", 1.0)]
+
+
+class Crasher(Plugin, name="house_crasher"):
+    """Ends its process each time, as a C library with a bad pointer does."""
+
+    Config = QuietConfig
+    properties = (Property(name="level", datatype="float"),)
+
+    def run(self, io: Io) -> Iterator[Reading]:
+        yield Reading("level", 1.0)
+        os._exit(7)

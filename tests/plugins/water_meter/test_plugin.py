@@ -212,8 +212,8 @@ def test_an_alert_ends_with_the_running_water_and_not_with_a_lost_contact() -> N
                     break
         return said
 
-    assert [text and text[:7] for text in alerts(9999)] == ["running", None]
-    assert [text and text[:7] for text in alerts(2990)] == ["running"]
+    assert [text and text.partition(" ")[0] for text in alerts(9999)] == ["E_WATER_RUNNING", None]
+    assert [text and text.partition(" ")[0] for text in alerts(2990)] == ["E_WATER_RUNNING"]
 
 
 def test_B42_no_pulse_for_days_doubts_the_contact() -> None:
