@@ -58,9 +58,9 @@ class Logbook(Part):
         self._changed[n] = None
         return n
 
-    def again(self, n: int, t_us: int, machine: str, service: str, *, times: int = 1) -> bool:
-        """A line of one's own happened again. False: it is there no more."""
-        entry = cleaned(Entry(t_us, machine, service, "debug", ""), self.hall.now_us())
+    def again(self, n: int, t_us: int, *, times: int = 1) -> bool:
+        """What a line says happened again. False: it is there no more."""
+        entry = cleaned(Entry(t_us, "", "", "debug", ""), self.hall.now_us())
         with self.hall.db.writing() as db:
             found = rows.again(db, n, entry, times, same_text=False)
         if found:

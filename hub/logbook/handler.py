@@ -21,7 +21,7 @@ import msgspec
 import zmq
 
 from agent import bus
-from hub.logbook.lines import NAME, Said, What
+from hub.logbook.lines import LAST_WORDS, NAME, Said, What
 
 QUEUE = 1_000
 LINGER_MS = 300
@@ -37,6 +37,7 @@ class Lines(logging.Handler):
     def __init__(self, run_dir: Path, part: str) -> None:
         super().__init__(logging.WARNING)
         self.part = part
+        self._last_words = run_dir / LAST_WORDS if part == "notify" else None
         self._pid = os.getpid()
         self._lost = 0
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -69,6 +70,16 @@ class Lines(logging.Handler):
                 self._lost = 0
             except (zmq.ZMQError, UnicodeEncodeError):
                 self._lost += 1
+
+    def write_down(self, trace: str) -> None:
+        """The last words of notify, which the next notify reads."""
+        if self._last_words is None:
+            return
+        said = Said(self.part, "crash", "critical", "notify ended", time.time_ns() // 1000, shortened(trace))
+        try:
+            self._last_words.write_bytes(msgspec.msgpack.encode(said))
+        except (OSError, UnicodeEncodeError):
+            return  # Python says it on stderr all the same
 
     def close(self) -> None:
         with self.lock or threading.RLock():
@@ -103,6 +114,8 @@ def install(run_dir: Path, part: str, root: logging.Logger | None = None) -> Lin
     except (OSError, zmq.ZMQError, ValueError) as error:
         root.warning("no lines of this process come into the logbook: %s", error)
         return None
+    if not root.handlers:
+        logging.basicConfig()  # or its lines would no more be on stderr
     root.addHandler(lines)
     hook(lines)
     lines.tell("start", "info", f"{part} started")
@@ -117,6 +130,7 @@ def hook(lines: Lines) -> None:
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, KeyboardInterrupt):
             lines.tell("crash", "critical", f"ended by {kind.__name__}", trace_of(error))
+            lines.write_down(trace_of(error))
         before(kind, error, trace)
 
     def of_thread(args: threading.ExceptHookArgs) -> None:

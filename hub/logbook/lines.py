@@ -7,6 +7,8 @@ from typing import Literal
 from msgspec import Struct
 
 NAME = "lines"
+LAST_WORDS = "notify-ended"
+"""A file beside it: the end of notify itself cannot be told to notify."""
 What = Literal["log", "start", "end", "crash", "change"]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hub.alerts.book import Book
+from hub.logbook.gather import Gather
 from hub.notify.part import Hall, Part
 
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
-    return []
+    return [Gather(hall)]

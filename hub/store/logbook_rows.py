@@ -178,9 +178,9 @@ def _free(db: sqlite3.Connection, n: int) -> int:
 def again(db: sqlite3.Connection, n: int, entry: Entry, more: int, *, same_text: bool = True) -> bool:
     """The line was said ``more`` times again. False: it is not there (any more)."""
     return bool(db.execute(
-        "UPDATE logbook SET count = count + ?, last_us = max(last_us, ?) WHERE id = ? AND machine = ? AND service = ? "
-        "AND (text = ? OR NOT ?)",
-        (more, entry.t_us, n, entry.machine, entry.service, entry.text, same_text)).rowcount)
+        "UPDATE logbook SET count = count + ?, last_us = max(last_us, ?) WHERE id = ? AND (NOT ? OR (machine = ? AND "
+        "service = ? AND text = ?))",
+        (more, entry.t_us, n, same_text, entry.machine, entry.service, entry.text)).rowcount)
 
 
 def number_of(db: sqlite3.Connection, key: str) -> int | None:
@@ -291,6 +291,10 @@ def neighbours(rows: Rows, start_us: int, end_us: int) -> tuple[int | None, int 
     before = rows.rows("SELECT max(id) AS n FROM logbook WHERE id < ?", start_us)
     after = rows.rows("SELECT min(id) AS n FROM logbook WHERE id >= ?", end_us)
     return (before[0]["n"] if before else None), (after[0]["n"] if after else None)
+
+
+def known(rows: Rows, key: str) -> bool:
+    return bool(rows.rows("SELECT 1 FROM logbook WHERE key = ?", key))
 
 
 def sources(rows: Rows) -> list[Source]:

@@ -21,6 +21,7 @@ from msgspec import DecodeError, msgpack
 
 from hub import ca
 from hub.live import Connection, Feed, LiveClient, LiveTree
+from hub.logbook import handler
 from hub.settings import Settings, SettingsError
 from hub.web.accounts import Accounts
 from hub.web.app import create_app
@@ -126,6 +127,7 @@ class Committed(threading.Thread):
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; 0, or 1 when it had to give up."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.install(settings.hub.run_dir, "web")
     hut = make_hut(settings)
     server = make_server(hut)
     committed = Committed(settings, hut.feed)
