@@ -57,7 +57,10 @@ class AlertsDb:
         """One transaction: all of it or nothing. Within another one it is a part of that."""
         with self._lock:
             if self._depth:
-                yield self._db
+                try:
+                    yield self._db
+                except sqlite3.Error as error:  # whoever is in between must know it from a fault of its own
+                    raise named(error, self.path) or StoreError(f"{self.path}: {error}") from error
                 return
             self._depth += 1
             try:
