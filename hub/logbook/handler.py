@@ -31,6 +31,9 @@ OWN = ("hub.logbook", "hub.store.logbook_rows", "hub.store.alerts_db")
 """Loggers that write about the logbook."""
 
 
+_installed: list[Lines] = []
+
+
 class Lines(logging.Handler):
     """From WARNING up, as :class:`Said`. Bounded by the socket's own queue."""
 
@@ -118,9 +121,16 @@ def install(run_dir: Path, part: str, root: logging.Logger | None = None) -> Lin
         logging.basicConfig()  # or its lines would no more be on stderr
     root.addHandler(lines)
     hook(lines)
+    _installed.append(lines)
     lines.tell("start", "info", f"{part} started")
     atexit.register(_end, lines)
     return lines
+
+
+def change(text: str, who: str, *, warning: bool = False) -> None:
+    """Somebody changed something that the logbook should know: a user, a token. Nothing without :func:`install`."""
+    if _installed:
+        _installed[-1].tell("change", "warning" if warning else "info", text, who=who)
 
 
 def hook(lines: Lines) -> None:
@@ -144,5 +154,6 @@ def hook(lines: Lines) -> None:
 
 
 def _end(lines: Lines) -> None:
+    _installed.clear()
     lines.tell("end", "info", f"{lines.part} ended")
     lines.close()

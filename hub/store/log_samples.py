@@ -27,8 +27,8 @@ def told(reader: Reader) -> list[Told]:
     with reader.snapshot() as db:
         found = db.execute(
             "SELECT s.id, d.device, s.node, s.property, st.n, s.datatype FROM series s JOIN devices d ON d.id = "
-            "s.device_id JOIN series_state st ON st.series_id = s.id WHERE s.property IN ('command', 'boot', "
-            "'reboot-reason') AND s.event AND st.n > 0 ORDER BY s.id").fetchall()
+            "s.device_id JOIN series_state st ON st.series_id = s.id WHERE replace(s.property, '_', '-') IN ("
+            "'command', 'boot', 'reboot-reason') AND coalesce(s.event, 1) AND st.n > 0 ORDER BY s.id").fetchall()
     return [Told(id_, device, node, prop, n, datatype == "boolean") for id_, device, node, prop, n, datatype in found
             if (prop == "command") == (node == "sys")]
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hub.logbook.model import SEVERITIES, Entry, Severity
 
@@ -104,6 +105,8 @@ class Query(Struct, frozen=True):
     severity: Severity = "debug"
     """At least."""
     kind: str = ""
+    commands: bool = True
+    """False: without commands, which only those see who may command."""
 
 
 class Source(Struct, frozen=True):
@@ -256,13 +259,15 @@ def find(rows: Rows, query: Query, limit: int) -> list[Line]:
     """Newest first. The next page: ``before`` is the last one's ``n``. Raises StoreError."""
     wanted = expression(query)
     highest = min(query.before, query.end_us)
+    some = "" if query.commands else "AND l.kind != 'command' "
     if not wanted:
-        found = rows.rows(f"SELECT {_LINE} FROM logbook l WHERE l.id >= ? AND l.id < ? ORDER BY l.id DESC LIMIT ?",
+        found = rows.rows(f"SELECT {_LINE} FROM logbook l WHERE l.id >= ? AND l.id < ? {some}ORDER BY l.id DESC "
+                          "LIMIT ?",
                           query.start_us, highest, limit)
     else:
         found = rows.rows(
             f"SELECT {_LINE} FROM logbook_words w JOIN logbook l ON l.id = w.rowid WHERE logbook_words MATCH ? AND "
-            "w.rowid >= ? AND w.rowid < ? ORDER BY w.rowid DESC LIMIT ?", wanted, query.start_us, highest, limit)
+            f"w.rowid >= ? AND w.rowid < ? {some}ORDER BY w.rowid DESC LIMIT ?", wanted, query.start_us, highest, limit)
     return [_line(row) for row in found]
 
 
@@ -270,8 +275,7 @@ def pages(rows: Rows, query: Query, size: int = 1000) -> Iterator[list[Line]]:
     """All of it, page by page, so that a year takes no memory."""
     while page := find(rows, query, size):
         yield page
-        query = Query(query.start_us, query.end_us, page[-1].n, query.words, query.machine, query.service,
-                      query.severity, query.kind)
+        query = replace(query, before=page[-1].n)
 
 
 def line(rows: Rows, n: int) -> Line | None:

@@ -20,6 +20,7 @@ from hub.web import (
     fleet,
     heating,
     heating_forms,
+    logbook,
     login,
     metrics,
     people,
@@ -81,6 +82,7 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(people.blueprint(hut, gate, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
+    app.register_blueprint(logbook.blueprint(hut, parts, audit))
     app.register_blueprint(metrics.blueprint(hut))
     app.register_blueprint(pairing_blueprint(hut.settings))
     for endpoint in ("pairing.hello", "pairing.sign"):

@@ -28,6 +28,7 @@ from hub.web.app import create_app
 from hub.web.history import History
 from hub.web.house import Hut
 from hub.web.limits import LoginLimits
+from hub.web.logged import Logged
 from hub.web.sse import HEARTBEAT_S, MAX_STREAMS, Streams
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def main(settings: Settings) -> int:
     handler.install(settings.hub.run_dir, "web")
     hut = make_hut(settings)
     server = make_server(hut)
-    committed = Committed(settings, hut.feed)
+    committed, logged = Committed(settings, hut.feed), Logged(settings, hut.feed)
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
@@ -143,6 +144,7 @@ def main(settings: Settings) -> int:
         return 1
     hut.client.start()
     committed.start()
+    logged.start()
     serving = threading.Thread(target=_serve, args=(server, stopping), name="serve", daemon=True)
     serving.start()
     _welcome(hut)
@@ -155,9 +157,11 @@ def main(settings: Settings) -> int:
     finally:
         hut.feed.close()  # ends the open streams, so that their threads come back
         committed.stop()
+        logged.stop()
         hut.client.stop()
         server.stop()
         hut.history.close()
+        hut.alerts.close()
         hut.accounts.close()
 
 
