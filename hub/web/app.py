@@ -9,6 +9,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from werkzeug.exceptions import HTTPException
 
 from hub.heating.shape import any_heater
+from hub.notify.asks import Away, Refused
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
 from hub.watch import pulse
@@ -24,6 +25,7 @@ from hub.web import (
     fleet,
     heating,
     heating_forms,
+    logbook,
     login,
     logs,
     machines,
@@ -96,6 +98,7 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(acknowledge.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
+    app.register_blueprint(logbook.blueprint(hut, parts, audit))
     app.register_blueprint(metrics.blueprint(hut))
     app.register_blueprint(pairing_blueprint(hut.settings))
     for endpoint in ("pairing.hello", "pairing.sign"):
@@ -130,6 +133,14 @@ def _errors(app: Flask, hut: Hut) -> None:
 
     @app.errorhandler(StoreError)
     def store(error: StoreError) -> Response:
+        return answer(503, str(error))
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Response:
+        return answer(409, str(error))
+
+    @app.errorhandler(Away)
+    def away(error: Away) -> Response:
         return answer(503, str(error))
 
     @app.errorhandler(Exception)
