@@ -188,6 +188,8 @@ def test_a_device_that_is_away_shows_what_was_heard_of_it_last(house: House, pag
     until("away", lambda: report(again)["attic"]["state"] == "away", 30, 0.3)
     shown = again.get("/device/attic/logs/host")
     assert "This device is away" in shown and "Last known lines" in shown and "download" not in shown.lower()
+    until("the logbook's lines", lambda: 'id="log-lines"' in (text := again.get("/device/attic/logs/uplink")) and
+          '<p class="none">' not in text, 20, 0.3)
 
 
 def _alive(house: House) -> bool:
