@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
 
-__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
+__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
            "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
@@ -164,6 +164,20 @@ class Calls(Struct, frozen=True, kw_only=True):
     modem: Node | None = None
 
 
+DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """``[alerts]``: what the hub cannot see by itself of how things hang together."""
+
+    ups: tuple[DeviceId, ...] = ()
+    """Devices that go on without the mains; one with the plugin ``mains`` does anyway."""
+    remote: tuple[DeviceId, ...] = ()
+    """Devices that reach the broker by the internet, from another house."""
+    history_days: Days = 400
+    """How long alerts that are over are kept; 0 is for ever."""
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """``[store]``: how samples are written."""
 
@@ -187,6 +201,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    alerts: Alerts = Alerts()
     path: Path = DEFAULT_PATH
 
     @property
@@ -230,6 +245,7 @@ class _File(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    alerts: Alerts = Alerts()
 
 
 def default_path() -> Path:
@@ -258,5 +274,6 @@ def load(path: Path) -> Settings:
         energy=file.energy,
         mirror=file.mirror,
         calls=file.calls,
+        alerts=file.alerts,
         path=path,
     )

@@ -124,6 +124,7 @@ class LiveTree:
         self._hub_since_us: int | None = None
         self._log_n = 0
         self._confirmed: set[str] | None = None
+        self._whole = False
         self._reported: dict[str, Reported] = {}
 
     # --- reading ----------------------------------------------------------------------------------------
@@ -145,6 +146,12 @@ class LiveTree:
             return [line for line in device.log if line.n > after] if device else []
 
     @property
+    def whole(self) -> bool:
+        """All that the present connection has retained is here; False before the first one."""
+        with self._lock:
+            return self._whole
+
+    @property
     def hub_state(self) -> tuple[HubState | None, int | None]:
         """Ingest's own state, and since when."""
         with self._lock:
@@ -162,6 +169,7 @@ class LiveTree:
         """A connection starts: what it does not confirm until :meth:`end_sync` is gone."""
         with self._lock:
             self._confirmed = set()
+            self._whole = False
 
     def end_sync(self) -> None:
         """Everything retained has come: forget devices, properties and alerts that are no more."""
@@ -169,6 +177,7 @@ class LiveTree:
             confirmed, self._confirmed = self._confirmed, None
             if confirmed is None:
                 return
+            self._whole = True
             for device in list(self._devices.values()):
                 for topic in device.retained - confirmed:
                     self.apply(topic, b"", retained=True, now_us=0)

@@ -10,12 +10,13 @@ from msgspec import Struct
 
 from agent.wire.messages import HubState
 from hub.command.rate import Rate
+from hub.fleet.answers import House, Problem, problems
+from hub.fleet.causes import house_of, rooted
+from hub.fleet.facts import DeviceFacts, facts, from_history
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
 from hub.settings import Settings
 from hub.web.accounts import Accounts
-from hub.web.answers import House, Problem, problems
-from hub.web.facts import DeviceFacts, facts
 from hub.web.history import History
 from hub.web.limits import LoginLimits
 from hub.web.notes import Notes
@@ -116,16 +117,11 @@ class Hut:
         overview = self.history.overview()
         events = [row.text for row in overview.events if not row.device]
         events += self._attack_lines()
-        return problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+        found = problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+        return rooted(found, house_of(devices, self.settings), self.now_us())
 
     def _attack_lines(self) -> list[str]:
         from agent.wire import faults
 
         recent = self.now_us() - 3_600_000_000
         return [faults.line("E_LOGIN_ATTACK", at, what=what) for what, at in self._attacks.items() if at > recent]
-
-
-def from_history(device: str, name: str, last_us: int, version: str) -> DeviceFacts:
-    """A device that the store knows and the broker does not."""
-    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", 0, 0.0, None, None,
-                       version, "", (), ())
