@@ -10,6 +10,9 @@ host = "0.0.0.0"
 raw_days = 90
 [calls]                         # /set_profile, /announce, /send_SMS where a house has several
 heater = "bc-power/heater"      # <device>/<node>
+[[notify.channel]]              # who is told of alerts, see hub/notify/settings.py
+name = "push"
+url_file = "/etc/hutkeeper/push.url"
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7
@@ -26,9 +29,10 @@ from msgspec import Meta, Struct
 
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
+from hub.notify.settings import Notify
 
-__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
-           "SettingsError", "Store", "Web", "default_path", "load"]
+__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Notify", "Retention", "SeriesRetention",
+           "Settings", "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -202,6 +206,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
     alerts: Alerts = Alerts()
+    notify: Notify = Notify()
     path: Path = DEFAULT_PATH
 
     @property
@@ -246,6 +251,7 @@ class _File(Struct, frozen=True, kw_only=True):
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
     alerts: Alerts = Alerts()
+    notify: Notify = Notify()
 
 
 def default_path() -> Path:
@@ -275,5 +281,7 @@ def load(path: Path) -> Settings:
         mirror=file.mirror,
         calls=file.calls,
         alerts=file.alerts,
+        notify=replace(file.notify,
+                       channel=tuple(replace(one, **full(one, "url_file")) for one in file.notify.channel)),
         path=path,
     )

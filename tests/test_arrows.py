@@ -31,6 +31,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "recurring_ical_events": ("plugins/schedule/",),
     "gpiod": ("agent/runner/gpio_lines.py",),
     "flask": ("hub/web/", "hub/pairing/"),
+    "apprise": ("hub/notify/channels/",),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }
 """A library -> the only places that may know it, as prefixes of the path."""

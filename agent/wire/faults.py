@@ -129,6 +129,10 @@ FAULTS: dict[str, Fault] = {
     "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",
         "everything else goes on, the scan is tried again", "hutkeeper-agent status, bluetoothctl show, dmesg"),
     "E_SOUND": Fault("error", "{reason}", "announcements wait for as long as they are good", "{do}"),
+    # telling people
+    "E_NOTIFY_DOWN": Fault("error", "channel {channel} delivers nothing: {error}",
+        "messages wait and are sent later, critical ones go by the next channel",
+        "check the internet and the channel's settings, then press Test on the page Who is told"),
     # life cycle
     "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
         "nothing was touched, reading works", "install the newer hutkeeper again"),

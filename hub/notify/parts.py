@@ -5,9 +5,10 @@ from __future__ import annotations
 from hub.alerts.book import Book
 from hub.alerts.devices import Devices
 from hub.alerts.hub_side import HubSide
+from hub.notify.notifier import Notifier
 from hub.notify.part import Hall, Part
 
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
     devices = Devices(hall, book)
-    return [devices, HubSide(hall, devices)]
+    return [devices, HubSide(hall, devices), Notifier(hall)]

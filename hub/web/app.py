@@ -12,8 +12,10 @@ from hub.heating.shape import any_heater
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
 from hub.web import (
+    acknowledge,
     admin,
     api,
+    channels,
     command,
     device,
     energy,
@@ -79,6 +81,8 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(energy.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))
     app.register_blueprint(people.blueprint(hut, gate, audit))
+    app.register_blueprint(channels.blueprint(hut, audit))
+    app.register_blueprint(acknowledge.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
     app.register_blueprint(metrics.blueprint(hut))

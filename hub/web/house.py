@@ -16,6 +16,7 @@ from hub.fleet.facts import DeviceFacts, facts, from_history
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
 from hub.settings import Settings
+from hub.store.alerts_db import AlertsReader
 from hub.web.accounts import Accounts
 from hub.web.history import History
 from hub.web.limits import LoginLimits
@@ -50,6 +51,7 @@ class Hut:
         self.feed = feed
         self.client = client
         self.history = history
+        self.alerts = AlertsReader(settings.alerts_db)
         self.texts = texts or Texts()
         self.streams = streams or Streams(feed)
         self.limits = limits or LoginLimits()

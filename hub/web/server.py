@@ -156,6 +156,7 @@ def main(settings: Settings) -> int:
         hut.client.stop()
         server.stop()
         hut.history.close()
+        hut.alerts.close()
         hut.accounts.close()
 
 
