@@ -67,6 +67,10 @@ RestartSec=2
 # mixed: supervisord ends its children in order (plugins, then uplink, which takes their last samples); whatever is
 # left of the control group after it, also after a crash, is killed.
 KillMode=mixed
+Environment=HUTKEEPER_SERVICE=1
+# Out of memory, the kernel takes others first, of ours the plugins first, and the rest goes on.
+OOMScoreAdjust=-500
+OOMPolicy=continue
 TimeoutStopSec=30
 NoNewPrivileges=yes
 ProtectSystem=full

@@ -39,6 +39,7 @@ class Telling:
         """Those that we wrote into ``reported``."""
         self._began_s = time.monotonic()
         self._reported = b""
+        self._declared = b""
         self._sys: dict[str, Any] = {}
         self._ledgers: dict[str, LedgerCounts] = {}
         """What was told of each epoch."""
@@ -55,6 +56,7 @@ class Telling:
         mark = (current.epoch, current.produced, current.receipted, current.next_seq, sum(current.dropped.values()),
                 tuple((epoch.epoch, epoch.receipted, epoch.state) for epoch in up.spool.epochs.values()),
                 up.link.connected, up.drain.hub, up.drain.last_receipt_us,
+                up.rules.wanted, up.rules.state, up.rules.refused,
                 tuple(known.health for known in up.plugins.known.values()), tuple(up.book.standing.values()))
         mark, self._mark = self._mark, mark
         return mark != self._mark
@@ -96,7 +98,11 @@ class Telling:
         up = self._uplink
         device = up.settings.device
         payload = messages.encode(Reported(device.name or device.id, __version__, {
-            name: known.declaration for name, known in sorted(up.plugins.known.items())}, epoch=up.spool.current.epoch))
+            name: known.declaration for name, known in sorted(up.plugins.known.items())}, epoch=up.spool.current.epoch,
+            **up.rules.reported()))
+        if payload != self._declared:
+            self._declared = payload
+            up.rules.declared(payload)
         if up.link.connected and (again or payload != self._reported):
             self._reported = payload
             self.own_epochs.add(up.spool.current.epoch)
@@ -141,7 +147,9 @@ class Telling:
         self._sys |= news
         if news or full:
             said = values if full else news
-            up.state.on_now(bus.Now("sys", [("sys", key, value, now_us, None) for key, value in said.items()]))
+            now = bus.Now("sys", [("sys", key, value, now_us, None) for key, value in said.items()])
+            up.state.on_now(now)
+            up.plugins.fan_out("now/sys", now)
 
     # --- status.json -------------------------------------------------------------------------------------------
 

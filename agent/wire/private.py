@@ -9,6 +9,9 @@ HIDDEN = "…"
 LEAST = 3
 """A shorter word says nothing, and is in every other one."""
 _NUMBER = re.compile(r"\+?[0-9](?:[ ./()-]?[0-9]){5,}")
+_NAMED = re.compile(r"(?i)\b(\w*(?:password|passwd|passphrase|secret|token|api_?key|credential|authorization|pin|puk))"
+                    r"(['\"]?\s*[:=]\s*)(?:bearer\s+|basic\s+)?(b?'[^']*'|b?\"[^\"]*\"|[^\s,;)}\]]+)")
+_IN_URL = re.compile(r"(\w+://)[^\s/@]+@")
 
 
 def without(text: str, value: Any) -> str:
@@ -24,3 +27,8 @@ def _texts(value: Any) -> set[str]:
         return {value} if len(value) >= LEAST else set()
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return {text for item in items for text in _texts(item)}
+
+
+def in_trace(text: str) -> str:
+    """``text`` without what stands behind a word like password, and without user and password of an address."""
+    return _IN_URL.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1\2{HIDDEN}", text))
