@@ -20,7 +20,7 @@ from typing import Any
 from agent.api import ConfigError
 from agent.ruling import desired
 from agent.supervision import conf, rpc
-from agent.supervision.heartbeat import Heartbeat
+from agent.supervision.heartbeat import Heartbeat, Progress
 from agent.supervision.ladder import TRIES, Ladder, Step
 from agent.supervision.lastwords import LastWords
 from agent.supervision.machine import STUCK_S, Machine
@@ -28,6 +28,7 @@ from agent.supervision.notices import Notices
 from agent.supervision.plan import GUARD
 from agent.supervision.progress import ProgressWatch
 from agent.supervision.rearm import Action, Rearm
+from agent.supervision.tally import Tally
 from agent.wire import crashes
 
 WATCHDOG = "watchdog"
@@ -60,6 +61,8 @@ class Watchdog:
         self.last_words = LastWords(data_dir / "log")
         self._wall_s = wall_s
         self._desired = data_dir / desired.FILE
+        self.tally = Tally(run_dir)
+        self._own = Progress(run_dir, WATCHDOG, 30.0)
         self._ticks = 0
         self._seen = self._signature()
         self._pending: object = None
@@ -73,6 +76,8 @@ class Watchdog:
         if name.startswith("PROCESS_STATE_"):
             fields = dict(part.split(":", 1) for part in payload.split() if ":" in part)
             program, state = fields.get("processname", ""), name.removeprefix("PROCESS_STATE_")
+            if program:
+                self.tally.state(program, state, int(fields.get("pid", "0")))
             if program and program != WATCHDOG:
                 if state == "STARTING":
                     self.last_words.started(program)
@@ -85,11 +90,14 @@ class Watchdog:
         elif name == "REMOTE_COMMUNICATION":
             kind, _, data = payload.partition("\n")
             words = data.split()
+            if kind == "type:exit" and len(words) == 2:
+                self.tally.exited(words[0], int(words[1]))
             if kind == "type:exit" and len(words) == 2 and words[0] != WATCHDOG:
                 self.rearm.exited(words[0], int(words[1]))
         elif name == "TICK_5":
             self.tick()
         self.due()
+        self.tally.write()
 
     def tick(self) -> None:
         """Every 5 s."""
@@ -100,6 +108,7 @@ class Watchdog:
         self.machine.tick()
         held = self.held()
         self.ladder.hold(held)
+        self._own.touch()
         for hung in self.progress.tick():
             if held and not hung.program.startswith(GUARD) and hung.program != UPLINK:
                 continue  # what it waits for is dark; it is looked at anew when the mains is back (B63)
@@ -150,6 +159,7 @@ class Watchdog:
             self.notices.say("warning", str(error))
             return
         for info in infos:
+            self.tally.seen(info["name"], info["statename"], info["pid"])
             if info["name"] != WATCHDOG:
                 self.progress.state(info["name"], info["statename"], only_if_new=True)
                 self.rearm.seen(info["name"], info["statename"])
@@ -259,6 +269,7 @@ class Watchdog:
             return
         self.read_plan()
         self._do(self.rearm.forget(self.progress.programs()))
+        self.tally.keep_only({*self.progress.programs(), WATCHDOG})
         if (before != self.progress.programs() or changed) and UPLINK not in changed:
             try:
                 self._call("supervisor.signalProcess", UPLINK, "HUP")

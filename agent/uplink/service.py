@@ -26,6 +26,7 @@ from agent.spool.rows import FOREIGN
 from agent.spool.spool import Damaged, Limits, Spool
 from agent.supervision.heartbeat import UPLINK_HANG_S, Heartbeat, Progress
 from agent.uplink import state as state_plane
+from agent.uplink.canary import Canary
 from agent.uplink.drain import Drain
 from agent.uplink.faultbook import Faultbook
 from agent.uplink.foreign import ForeignLane
@@ -117,7 +118,8 @@ class Uplink:
                                  wall_us=self.clock.wall_us, term=lambda: self.drain.highest_term)
         self.telling = Telling(self)
         self._run = secrets.token_hex(8)
-        self._commands = 0
+        self._own = 0
+        self.canary = Canary()
         self.state.on_order = self._note_order
         if handler is not None:
             handler.on_crash = lambda text: self.state.on_log(bus.LogLine("uplink", "error", text, boottime_us()))
@@ -171,8 +173,7 @@ class Uplink:
 
     def _want_reload(self) -> None:
         self.reload_wanted = True
-        self._due["tick"] = 0.0
-        self.wake()
+        self.soon()
 
     def _loop(self, heartbeat: Heartbeat) -> None:
         poller = zmq.Poller()
@@ -252,11 +253,18 @@ class Uplink:
         if self.keeper.tick(now_s):
             self.drain.spool_changed(now_s)
         self.orders.tick(now_s)
+        if self.canary.due(now_s, self.link.connected):
+            self._sing(now_us)
         if self.link.connected and now_s - self._connected_s > TWIN_OVER_S:
             self.book.clear("dup-client-id")
         if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
             self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
         self.telling.tick(now_s, now_us)
+
+    def soon(self) -> None:
+        """The next tick is now."""
+        self._due["tick"] = 0.0
+        self.wake()
 
     def _soon(self, now_s: float) -> None:
         """Something happened: the next tick is not to wait for the slow pace of an idle device."""
@@ -397,14 +405,21 @@ class Uplink:
 
     def _note_order(self, order: Order) -> None:
         """Each command goes into the record, with who gave it and what came of it: stored exactly once, as samples."""
-        self._commands += 1
         now_us = boottime_us()
         said = {"node": order.node, "property": order.property, "who": order.who, "result": order.refusal or "done"}
         if order.value is not None:
             said["value"] = order.value
         self.state.on_now(bus.Now("sys", [("sys", "command", said, now_us, None)]))
-        part = bus.Part(int(Priority.ALARM), {"sys/command": Columns([now_us], [said])})
-        self.plugins.add_own(bus.Batch("sys", self._run, self._commands, boot_id(), [part]), time.monotonic())
+        self._add_own("sys/command", said, now_us, Priority.ALARM)
+
+    def _sing(self, now_us: int) -> None:
+        self.state.on_now(bus.Now("sys", [("sys", "canary", self.canary.sent, now_us, None)]))
+        self._add_own("sys/canary", self.canary.sent, now_us, Priority.NORMAL)
+
+    def _add_own(self, series: str, value: Any, now_us: int, priority: Priority) -> None:
+        self._own += 1
+        part = bus.Part(int(priority), {series: Columns([now_us], [value])})
+        self.plugins.add_own(bus.Batch("sys", self._run, self._own, boot_id(), [part]), time.monotonic())
 
     def state_answer(self, answer: bus.Answer) -> None:
         self.state.on_answer(answer)

@@ -114,6 +114,35 @@ class LedgerCounts(Struct, frozen=True):
     next_seq: int
 
 
+class ServiceState(Struct, frozen=True, omit_defaults=True):
+    """One program of a device, as its watchdog last saw it. ``state`` is supervisord's word in small letters."""
+
+    state: str
+    since_us: int | None = None
+    """Wall time of that state; None while the device does not know the time."""
+    restarts: int = 0
+    """Since supervisord started."""
+    last_end: str = ""
+    """How it ended the last time."""
+    still_s: float | None = None
+    """Since it last moved, at ``Services.at_us``; None: nothing says, or it does not run."""
+    limit_s: float | None = None
+    """Standing still for longer, it is killed."""
+    plugins: tuple[str, ...] = ()
+    """The plugin instances in it."""
+    pid: int = 0
+    memory_bytes: int = 0
+    """Of pid: in the answer to the request ``services`` only."""
+
+
+class Services(Struct, frozen=True, omit_defaults=True):
+    """``sys/services`` (when something changed, and every few minutes) and the request ``services``."""
+
+    at_us: int | None
+    """Wall time."""
+    services: dict[str, ServiceState]
+
+
 encode = msgspec.json.encode
 
 

@@ -199,6 +199,8 @@ class LiveTree:
 
     def _homie(self, parts: list[str], topic: str, payload: bytes, retained: bool, now_us: int) -> str | None:
         domain, topic_id = parts[0], parts[2]
+        if topic_id == topics.HUB and domain == topics.HOMIE.partition("/")[0]:
+            return None  # the hub's own results, for others: no machine of the fleet
         key = topic_id if domain == "homie" else f"{domain}.{topic_id}"
         device = self._devices.get(key)
         found = None

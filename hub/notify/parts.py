@@ -7,8 +7,9 @@ from hub.alerts.devices import Devices
 from hub.alerts.hub_side import HubSide
 from hub.notify.notifier import Notifier
 from hub.notify.part import Hall, Part
+from hub.watch.part import Watch
 
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
     devices = Devices(hall, book)
-    return [devices, HubSide(hall, devices), Notifier(hall)]
+    return [devices, HubSide(hall, devices), Watch(hall), Notifier(hall)]

@@ -197,6 +197,13 @@ class Reader:
             row = db.execute(f"{_SERIES} WHERE s.id = ?", (series_id,)).fetchone()
         return None if row is None else _series(row)
 
+    def series_named(self, node: str, prop: str) -> list[tuple[int, str]]:
+        """(series id, device) of one property of every device."""
+        with self.snapshot() as db:
+            return [(row[0], row[1]) for row in db.execute(
+                "SELECT s.id, d.device FROM series s JOIN devices d ON d.id = s.device_id WHERE s.node = ? AND "
+                "s.property = ?", (node, prop))]
+
     # --- samples --------------------------------------------------------------------------------------------
 
     def latest(self, series_ids: Iterable[int]) -> dict[int, Sample]:

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from hub.heating.shape import any_heater
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
+from hub.watch import pulse
 from hub.web import (
     acknowledge,
     admin,
@@ -23,6 +24,8 @@ from hub.web import (
     heating,
     heating_forms,
     login,
+    logs,
+    machines,
     metrics,
     people,
     seeds,
@@ -67,11 +70,15 @@ def create_app(hut: Hut) -> Flask:
     @app.get("/alive")
     @needs("open")
     def alive() -> tuple[Response, int]:
-        """For a watchdog: 200 while this process does its work, no detail."""
-        return (jsonify(alive=True), 200) if hut.client.fault is None else (jsonify(alive=False), 503)
+        """For a watchdog: 200 while web, ingest and notify make progress, no detail."""
+        run_dir = hut.settings.hub.run_dir
+        good = hut.client.fault is None and pulse.moves(run_dir, "ingest") and pulse.moves(run_dir, "notify")
+        return jsonify(alive=good), 200 if good else 503
 
     app.register_blueprint(fleet.blueprint(hut, parts))
     app.register_blueprint(device.blueprint(hut, parts, audit, gate))
+    app.register_blueprint(machines.blueprint(hut, parts, desk, audit))
+    app.register_blueprint(logs.blueprint(hut))
     app.register_blueprint(command.blueprint(hut, desk))
     app.register_blueprint(speak.blueprint(hut, desk))
     app.register_blueprint(heating.blueprint(heat))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from flask import g
 from msgspec import Struct
 
 from agent.wire.messages import HubState
@@ -15,6 +17,7 @@ from hub.fleet.causes import house_of, rooted
 from hub.fleet.facts import DeviceFacts, facts, from_history
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
+from hub.notify import asks
 from hub.settings import Settings
 from hub.store.alerts_db import AlertsReader
 from hub.web.accounts import Accounts
@@ -61,6 +64,10 @@ class Hut:
         self.now_us = now_us
         self._attacks: dict[str, int] = {}
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
+
+    def ask(self, name: str, args: dict[str, Any] | None = None) -> Any:
+        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away."""
+        return asks.ask(self.settings.hub.run_dir, name, args, who=g.caller.name)
 
     def attack(self, what: str) -> bool:
         """Note a login attack; True when it is new in this hour."""

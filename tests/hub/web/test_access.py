@@ -28,9 +28,9 @@ OPEN = {"GET /alive", "GET /login", "POST /login", "POST /login/first", "GET /lo
         "GET /a/<word>", "POST /a/<word>", "GET /a/<word>/done",  # the word is the key, for its alerts alone
         *(f"GET {prefix}{path}" for prefix in ("", "/api/v1") for path in CALLS)}  # they say: POST with a token
 ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z|/channels/.")
-TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z)")
+TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z|status_report\Z)")
 OPERATOR = re.compile(
-    r"/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|/api/v1/devices/.*/properties/")
+    r"/device/<device_id>/(set|say|send)\Z|/machines/(.*/(restart|canary)\Z|hub/logs/)|/heating/.*/(do|schedule)\Z|/api/v1/devices/.*/properties/")
 LEVELS = ("none", "viewer", "operator", "admin", "token", "commander")
 
 
@@ -50,7 +50,8 @@ def expected(method: str, rule: Rule, level: str) -> bool:
         return by_token
     if level == "none":
         return False
-    if method == "POST" and (rule.rule.removeprefix("/api/v1") in CALLS or OPERATOR.match(rule.rule)):
+    if (method == "POST" or "/hub/logs/" in rule.rule) and (
+            rule.rule.removeprefix("/api/v1") in CALLS or OPERATOR.match(rule.rule)):
         return level in ("operator", "admin")
     return level == "admin" or not ADMIN.match(rule.rule)
 
