@@ -48,8 +48,9 @@ class Condition(Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unkn
 
     hold_s: Seconds = 0.0
     """It has to be so for that long without a break before it counts."""
-    calm_s: Seconds = CALM_S
-    """It has to be well for that long without a break before it is over (B68)."""
+    calm_s: Seconds | None = None
+    """It has to be well for that long without a break before it is over (B68); left out: 60 s, of one of several
+    ``conditions`` none."""
 
 
 class OfSeries(Condition, frozen=True, kw_only=True):
@@ -114,12 +115,12 @@ class NeverZero(OfSeries, frozen=True, kw_only=True, tag="never_zero"):
     hours: Annotated[int, Meta(ge=2, le=168)] = 24
     zero: Annotated[float, Meta(ge=0)] = 0.0
     """Use up to this is none."""
-    missing: Annotated[int, Meta(ge=0, le=24)] = 3
-    """So many of the hours may be without data; with more of them nothing is known."""
+    missing: Annotated[int, Meta(ge=0, le=24)] | None = None
+    """So many of the hours may be without data, with more of them nothing is known; left out: an eighth."""
     reads: Literal["auto", "counter", "flow"] = "auto"
 
     def check(self) -> None:
-        if self.missing >= self.hours:
+        if self.missing is not None and self.missing >= self.hours:
             raise ValueError(f"missing: expected fewer than hours ({self.hours})")
 
 
@@ -258,6 +259,10 @@ class Rule(_Head, frozen=True, kw_only=True):
     @property
     def leaves(self) -> tuple[Leaf, ...]:
         return tuple(self.when.conditions) if isinstance(self.when, AllOf | AnyOf) else (self.when,)
+
+    @property
+    def calm_s(self) -> float:
+        return CALM_S if self.when.calm_s is None else self.when.calm_s
 
     def on(self, home: str) -> bool:
         """Evaluated there and nowhere else."""
