@@ -143,12 +143,13 @@ class SeriesRetention(Struct, frozen=True, kw_only=True):
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """``[retention]``: how long samples and roll-ups are kept, in days; 0 is for ever."""
+    """``[retention]``: how long samples, roll-ups and the logbook are kept, in days; 0 is for ever."""
 
     raw_days: Days = 90
     minute_days: Days = 400
     hour_days: Days = 0
     day_days: Days = 0
+    logbook_days: Days = 400
     series: tuple[SeriesRetention, ...] = ()
 
 

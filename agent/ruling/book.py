@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agent.api import homie_id
-from agent.rules.engine import Declared
+from agent.rules.declared import Declared
 from agent.rules.model import Rule, matches, parse
 from agent.settings import SettingsError
 from agent.wire.messages import Desired, PluginDeclaration

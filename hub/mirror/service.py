@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 
 from hub.live import Connection, Feed, LiveClient, LiveDevice, LiveTree, NotConnected
+from hub.logbook import handler
 from hub.mirror import homie4
 from hub.settings import Settings
 from hub.watch.pulse import Pulse
@@ -176,6 +177,7 @@ def main(settings: Settings) -> None:
     from hub.web.server import connection
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.install(settings.hub.run_dir, "mirror")
     to = connection(settings)
     service = Service(Connection(to.host, to.port, to.ca, to.cert, to.key, to.username, to.password, to.keepalive_s,
                                  "hub-mirror", to.tls))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hub.alerts.book import Book
 from hub.alerts.devices import Devices
 from hub.alerts.hub_side import HubSide
+from hub.logbook.gather import Gather
 from hub.notify.notifier import Notifier
 from hub.notify.part import Hall, Part
 from hub.watch.part import Watch
@@ -12,4 +13,4 @@ from hub.watch.part import Watch
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
     devices = Devices(hall, book)
-    return [devices, HubSide(hall, devices), Watch(hall), Notifier(hall)]
+    return [devices, HubSide(hall, devices), Watch(hall), Gather(hall), Notifier(hall)]

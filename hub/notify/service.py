@@ -20,6 +20,7 @@ from agent.bus import BusTaken
 from hub.alerts.book import Book
 from hub.alerts.model import Condition
 from hub.live import Feed, LiveClient, LiveTree
+from hub.logbook import handler
 from hub.logbook.book import Logbook
 from hub.notify.asks import Desk
 from hub.notify.commander import Commander
@@ -137,6 +138,7 @@ def main(settings: Settings) -> None:
     from hub.notify.parts import make_parts
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.install(settings.hub.run_dir, "notify")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -9,6 +9,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from werkzeug.exceptions import HTTPException
 
 from hub.heating.shape import any_heater
+from hub.notify import asks
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
 from hub.watch import pulse
@@ -23,6 +24,7 @@ from hub.web import (
     fleet,
     heating,
     heating_forms,
+    logbook,
     login,
     logs,
     machines,
@@ -92,6 +94,7 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(acknowledge.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
+    app.register_blueprint(logbook.blueprint(hut, parts, audit))
     app.register_blueprint(metrics.blueprint(hut))
     app.register_blueprint(pairing_blueprint(hut.settings))
     for endpoint in ("pairing.hello", "pairing.sign"):
@@ -126,6 +129,14 @@ def _errors(app: Flask, hut: Hut) -> None:
 
     @app.errorhandler(StoreError)
     def store(error: StoreError) -> Response:
+        return answer(503, str(error))
+
+    @app.errorhandler(asks.Refused)
+    def refused(error: asks.Refused) -> Response:
+        return answer(409, str(error))
+
+    @app.errorhandler(asks.Away)
+    def away(error: asks.Away) -> Response:
         return answer(503, str(error))
 
     @app.errorhandler(Exception)
