@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.api import homie_id
-from agent.rules.declared import Declared
 from agent.rules.model import Rule, matches, parse
 from agent.settings import SettingsError
-from agent.wire.messages import Desired, PluginDeclaration
+from agent.wire.messages import Desired
 
 
 def taken(desired: Desired, device: str, inputs: Iterable[str]) -> tuple[list[Rule], dict[str, str]]:
@@ -61,19 +59,3 @@ def topics(rules: Iterable[Rule], device: str) -> list[str]:
             elif of_device != device:
                 found.add(f"live/{of_device}/{plain}")
     return sorted(found)
-
-
-def declared(device: str, plugins: Iterable[PluginDeclaration]) -> list[Declared]:
-    """All that this device's plugins can report."""
-    return [Declared(device, node.id, prop.name.replace("-", "_"), title=prop.title or "", unit=prop.unit or "",
-                     datatype=prop.datatype, device_class=prop.device_class or "",
-                     counter=prop.state_class == "total_increasing", max_age_s=_age_s(prop, plugin.interval_s))
-            for plugin in plugins for node in plugin.nodes for prop in node.properties
-            if not prop.event and homie_id(prop.name)]
-
-
-def _age_s(prop: object, interval_s: float) -> float | None:
-    if getattr(prop, "comes_and_goes", False) or getattr(prop, "optional", False):
-        return None
-    age: float | None = getattr(prop, "max_age_s", None)
-    return age if age is not None else 3.0 * interval_s

@@ -16,6 +16,7 @@ import zmq
 
 from agent import bus
 from agent.clock import ClockState, boottime_us
+from agent.rules.declared import of_reported
 from agent.rules.engine import Engine, Outcome, Sample
 from agent.rules.model import Order, Rule
 from agent.ruling import book, desired, standing
@@ -203,7 +204,7 @@ class Ruling:
             self._log.warning("%s: %s", path, error)
             return
         self._declared_ns = stamp_ns
-        self._declared = book.declared(self._device, said.plugins.values())
+        self._declared = list(of_reported(self._device, said))
         self.engine.declare(self._declared)
 
     # --- out --------------------------------------------------------------------------------------------------

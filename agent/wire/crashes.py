@@ -1,8 +1,8 @@
 """An exception that nobody caught, as one message: ``unhandled <Type>: <text>``, then its traceback. Pure.
 
 The same form everywhere: in a plugin's log line on ``$log/error`` and at the end of a process's log. It is bounded, and
-holds no telephone number and nothing that stands beside a word like password (:mod:`agent.wire.private`). A last line
-``(<n> more like this in the last <s> s)`` counts those that were left out.
+holds no telephone number and nothing that stands beside a word like password (:mod:`agent.wire.private`). Its first
+line ends with ``(<n> more like this in the last <s> s)`` where others were left out before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPEAT_S = 60.0
 MAX_KINDS = 200
 """So many kinds are remembered; of one that invents them the oldest is forgotten."""
 _PLACE = re.compile(r'^ +File "(.+", line \d+)', re.MULTILINE)
-_MORE = re.compile(r"\n\((\d+) more like this in the last \d+ s\)\Z")
+_MORE = re.compile(r" \((\d+) more like this in the last \d+ s\)\Z")
 
 
 def text(error: BaseException, value: Any = None) -> str:
@@ -45,7 +45,7 @@ def is_crash(message: str) -> bool:
 
 def more(message: str) -> int:
     """How many others this message stands for."""
-    found = _MORE.search(message)
+    found = _MORE.search(message.partition("\n")[0])
     return int(found[1]) if found else 0
 
 
@@ -85,4 +85,7 @@ class Pace:
         if len(self._seen) >= MAX_KINDS:
             del self._seen[next(iter(self._seen))]
         self._seen[one] = now, 0
-        return f"{told}\n({held} more like this in the last {now - since:.0f} s)" if held else told
+        if not held:
+            return told
+        first, _, trace = told.partition("\n")
+        return f"{first} ({held} more like this in the last {now - since:.0f} s)\n{trace}"

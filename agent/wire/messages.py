@@ -71,7 +71,8 @@ class Reported(Struct, frozen=True, omit_defaults=True):
 
 class Desired(Struct, frozen=True, omit_defaults=True):
     """Retained on ``hutkeeper/1/<device>/desired``: the rules with ``where = "<device>"``, evaluated there and nowhere
-    else. An empty payload, or one without rules, removes them. ``version`` grows with every change."""
+    else. One without rules removes them; so does an empty payload, but only a device that is connected hears of that.
+    ``version`` grows with every change."""
 
     version: int
     rules: dict[str, str]

@@ -15,6 +15,8 @@ from agent.settings import SettingsError
 
 COMMANDS = {
     "run": "hub.cli.parts",
+    "logbook": "hub.cli.logbook",
+    "note": "hub.cli.logbook",
     "broker": "hub.cli.parts",
     "ingest": "hub.cli.parts",
     "notify": "hub.cli.parts",

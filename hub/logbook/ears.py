@@ -23,8 +23,8 @@ class Ears:
 
     def __init__(self, run_dir: Path) -> None:
         self._file = run_dir / LAST_WORDS
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.PULL)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._socket = context.socket(zmq.PULL)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, WAITING)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
@@ -57,6 +57,5 @@ class Ears:
 
     def close(self) -> None:
         self._socket.close()
-        self._context.term()
 
 

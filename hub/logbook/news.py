@@ -16,8 +16,8 @@ MOST = 500
 
 class News:
     def __init__(self, run_dir: Path) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.PUB)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._socket = context.socket(zmq.PUB)
         bus.bounded(self._socket)
         self._socket.bind(bus.endpoint(run_dir, NAME))
 
@@ -29,4 +29,3 @@ class News:
 
     def close(self) -> None:
         self._socket.close()
-        self._context.term()

@@ -231,6 +231,33 @@ def steps(db: Rows, alert_id: int, limit: int = 500) -> list[Step]:
     return [Step(*row) for row in reversed(found)]
 
 
+class Told(Struct, frozen=True):
+    """One message about an alert, by one channel; to whom is the channel's secret."""
+
+    channel: str
+    what: str
+    state: str
+    """waiting, told, dropped, ... as the outbox has it"""
+    why: str
+    t_us: int
+    ended_us: int | None
+    error: str
+
+
+def told(db: Rows, alert_id: int, limit: int = 200) -> list[Told]:
+    """Who was told of it and who is about to be, from the outbox."""
+    return [Told(*row) for row in db.rows(
+        "SELECT n.channel, n.what, CASE WHEN n.state = 'taken' THEN coalesce(m.state, n.state) ELSE n.state END, "
+        "n.why, n.t_us, m.ended_us, coalesce(m.error, '') FROM notices n LEFT JOIN messages m ON m.id = n.message_id "
+        "WHERE n.alert_id = ? ORDER BY n.id LIMIT ?", alert_id, limit)]
+
+
+def version(db: Rows) -> int:
+    """Another number: something changed."""
+    found = db.rows("SELECT n FROM alert_book")
+    return int(found[0]["n"]) if found else 0
+
+
 def silences(db: Rows, now_us: int) -> list[Silence]:
     """Those that go on at ``now_us``."""
     return [Silence(*row) for row in db.rows(

@@ -119,6 +119,12 @@ def unstage(db: AlertsDb, id_: int) -> None:
         open_db.execute("DELETE FROM restarts WHERE id = ?", (id_,))
 
 
+def forget_message(db: AlertsDb, message_id: int) -> None:
+    """A canary's message: nobody reads it."""
+    with db.writing() as open_db:
+        open_db.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+
+
 def note_disk(db: AlertsDb, point: DiskPoint) -> None:
     with db.writing() as open_db:
         open_db.execute("INSERT OR REPLACE INTO hub_disk VALUES (?, ?, ?)",

@@ -46,13 +46,14 @@ def part_service(settings: Settings, part: str, life: Life | None, now_us: int, 
     run_dir = settings.hub.run_dir
     seen = pulse.look(run_dir, part, now_s)
     state: State = "ok"
-    words = ""
+    words = fault = ""
     young = life is not None and life.pid > 0 and now_us - life.since_us < START_US
     gone = f", {life.last_end}" if life is not None and life.last_end else ""
     if life is not None and not life.pid:
         state, words = "failed", f"does not run{gone}"
     elif seen is None:
-        state, words = ("starting", "") if young else ("stopped", "has not moved since this hub was started")
+        state, words = ("starting", "") if young else ("failed" if life is not None else "stopped",
+                                                       "has not moved since it was started")
     elif not seen.alive or (life is not None and life.pid != seen.pid and not young):
         state, words = ("starting", "") if young else ("failed", f"its process is gone{gone}")
     elif life is not None and life.pid != seen.pid:
@@ -60,24 +61,25 @@ def part_service(settings: Settings, part: str, life: Life | None, now_us: int, 
     elif not seen.moves:
         state, words = "failed", f"has not moved for {round(seen.still_s)} s"
     elif part == "ingest":
-        state, words = _ingest(run_dir)
+        state, words, fault = _ingest(run_dir)
     progress = now_us - round(seen.still_s * 1e6) if seen is not None else None
     since = life.since_us if life is not None else seen.started_us if seen is not None else None
     return Service(part, "hub", state, since, progress, life.restarts if life is not None else None,
-                   life.last_end if life is not None else "", words, part)
+                   life.last_end if life is not None else "", words, fault, part)
 
 
-def _ingest(run_dir: Path) -> tuple[State, str]:
+def _ingest(run_dir: Path) -> tuple[State, str, str]:
+    """(state, words, its own word for what is wrong)"""
     told = status.read(run_dir)
     if told is None:
-        return "ok", ""
+        return "ok", "", ""
     if told.state in BAD_INGEST:
-        return "failed", next(iter(told.faults.values()), BAD_INGEST[told.state])[:300]
+        return "failed", next(iter(told.faults.values()), BAD_INGEST[told.state])[:300], told.state
     if not told.connected:
-        return "slow", "no connection to the broker"
+        return "slow", "no connection to the broker", ""
     if told.faults:
-        return "slow", next(iter(told.faults.values()))[:300]
-    return "ok", ""
+        return "slow", next(iter(told.faults.values()))[:300], ""
+    return "ok", "", ""
 
 
 def own_figures(settings: Settings, points: Sequence[DiskPoint] = ()) -> Figures:

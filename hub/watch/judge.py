@@ -15,7 +15,7 @@ from hub.alerts.model import Condition
 from hub.store.watch_rows import DiskPoint
 from hub.watch.canaries import EVERY_US, LATE_US
 from hub.watch.forecast import days_until_full, per_day
-from hub.watch.hub_side import HUB
+from hub.watch.hub_side import BAD_INGEST, HUB
 from hub.watch.model import Machine, Service
 
 OVERDUE_US = EVERY_US + LATE_US
@@ -26,7 +26,8 @@ DISK_FULL_SOON_DAYS = 7.0
 DISK_LOW, DISK_LEAST = 0.10, 0.03
 DISK_LEAST_BYTES = 300 << 20
 DEADMAN_US = 5 * 60 * 1_000_000
-GRAVE: dict[str, Severity] = {"broker": "critical", "ingest": "critical", "notify": "critical"}
+ELSEWHERE = ("broker", "ingest")
+"""``hub.alerts.hub_side`` tells of ingest and of a broker that is away."""
 KEPT = "the devices go on and keep their samples"
 DO_PART = "look at its log on the page Status report; hutkeeper-hub run starts it again by itself"
 
@@ -45,20 +46,26 @@ class Since:
                 if now_us - self._first[key] >= HOLD_US]
 
 
-def hub(machine: Machine, now_us: int, *, echo_s: float, connected: tuple[bool, int | None],
+def hub(machine: Machine, now_us: int, *, echo_s: float, connected: bool,
         points: Sequence[DiskPoint] = ()) -> Iterable[Condition]:
     for service in machine.services:
-        if service.state in ("failed", "stopped") and service.name != "broker":
-            yield Condition(f"hub:{service.name}", "hub", GRAVE.get(service.name, "error"),
+        if service.state == "failed" and service.name not in ELSEWHERE:
+            yield Condition(f"hub:{service.name}", "hub", "error",
                             f"the hub's {service.name} makes no progress: {service.words}"[:200],
                             service.progress_us or 0, kept=KEPT, do=DO_PART, of_absence=True)
-    if echo_s > ECHO_LATE_S:
-        up, since_us = connected
-        what = "takes connections but brings nothing back" if up else "cannot be reached"
-        yield Condition("hub:broker", "broker", "critical", f"the broker {what}",
-                        now_us - round(echo_s * 1e6) if up else since_us or now_us - round(echo_s * 1e6), kept=KEPT,
-                        do=DO_PART, of_absence=True)
+    if echo_s > ECHO_LATE_S and connected:
+        yield Condition("hub:broker", "broker", "error", "the broker takes connections but brings nothing back",
+                        now_us - round(echo_s * 1e6), kept=KEPT, do=DO_PART, of_absence=True)
     yield from _disk(machine, points)
+
+
+def trouble(found: Iterable[Condition], machine: Machine) -> str:
+    """What somebody outside has to hear of at once: critical trouble of the hub itself, in one line without names."""
+    for one in found:
+        if one.severity == "critical" and one.key in ("hub:disk", "hub:outbox"):
+            return one.title
+    ingest = next((one for one in machine.services if one.name == "ingest"), None)
+    return f"ingest: {BAD_INGEST[ingest.fault]}" if ingest is not None and ingest.fault in BAD_INGEST else ""
 
 
 def _disk(machine: Machine, points: Sequence[DiskPoint]) -> Iterable[Condition]:

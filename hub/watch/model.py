@@ -32,6 +32,8 @@ class Service(Struct, frozen=True, omit_defaults=True):
     """How it ended the last time."""
     words: str = ""
     """Its last words: what is wrong, in one line."""
+    fault: str = ""
+    """Ingest's own word for it: full, second."""
     log: str = ""
     """Under which name its log is read; '' where there is none."""
     restart: str = ""

@@ -25,6 +25,7 @@ from hub.watch.canaries import judge as timed
 from hub.watch.deadman import DeadMan, Word
 from hub.watch.homie import HubDevice
 from hub.watch.model import Machine, Report
+from hub.watch.outbox_canary import OutboxCanary
 from hub.watch.pulse import Pulse, moves
 from hub.watch.report import HERE, device_machine
 from hub.watch.supply import held_by, supplies_of
@@ -52,6 +53,7 @@ class Watch(Part):
         self.hub_device = HubDevice(lambda topic, payload, retain: hall.client.publish(topic, payload, retain=retain),
                                     hall.settings.hub.name)
         self.deadman: DeadMan | None = None
+        self.outbox = OutboxCanary(hall.db)
         self.canaries: dict[str, Canary] = {}
         self.machines: tuple[Machine, ...] = ()
         self._deadman_fault = ""
@@ -79,6 +81,7 @@ class Watch(Part):
         self.hall.desk.handlers["watch.restart"] = self._ask_restart
         self.canaries = watch_rows.canaries(self.hall.db)
         self._points = watch_rows.disk_points(self.hall.db)
+        self.outbox.begin()
         self.ears.start()
         try:
             url = self.hall.settings.heartbeat.read()
@@ -104,6 +107,7 @@ class Watch(Part):
 
     def step(self, now_us: int) -> None:
         self._take_canaries(now_us)
+        self.outbox.step(now_us)
         self._note_disk(now_us)
         with self._lock:
             carried, self._carried = self._carried, []
@@ -176,16 +180,16 @@ class Watch(Part):
             for device_id in gone:  # taken off the fleet
                 watch_rows.forget_canary(self.hall.db, device_id)
             self.canaries = watch_rows.canaries(self.hall.db)
-        found = [*judge.hub(hub, now_us, echo_s=self._echo_age(), connected=self.hall.client.connected,
+        found = [*judge.hub(hub, now_us, echo_s=self._echo_age(), connected=self.hall.client.connected[0],
                             points=self._points)]
         for machine in self.machines[1:]:
             found += judge.services(machine)
             found += judge.canary(machine, self._seen.get(machine.id), now_us)
+        found += self.outbox.conditions(now_us)
         found += judge.deadman(self._deadman_fault, self.deadman.failing_since_us if self.deadman else None,
                                self.deadman.error if self.deadman else "", now_us, self._began_us)
         self._found = tuple(self._since.held(found, now_us))
-        self._trouble = next((one.title for one in self._found if one.severity == "critical" and
-                              one.subject in ("hub", "broker")), "")
+        self._trouble = judge.trouble(self._found, hub)
 
     def _watch_presence(self, devices: list[LiveDevice], now_us: int) -> None:
         here = {device.id for device in devices if device.state in HERE} if self.hall.client.connected[0] else set()

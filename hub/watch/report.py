@@ -100,7 +100,7 @@ def _uplink(of: DeviceFacts, told: Services | None, here: bool, now_us: int) -> 
     elif of.nodes and now_us - of.receipt_us > RECEIPT_US and (of.last_us or 0) > of.receipt_us + RECEIPT_US // 2:
         state, words = "failed", "samples are measured and none gets a receipt"
     return Service("uplink", "agent", state, own.since_us if own else None, of.receipt_us,
-                   own.restarts if own else None, own.last_end if own else "", words, "uplink" if own else "",
+                   own.restarts if own else None, own.last_end if own else "", words, "", "uplink" if own else "",
                    "uplink" if own else "agent")
 
 
@@ -129,7 +129,7 @@ def _plugin(instance: str, nodes: list[NodeFacts], home: tuple[str, ServiceState
     else:
         state = "ok"
     return Service(instance, "plugin", state, own.since_us if own else None, progress, own.restarts if own else None,
-                   own.last_end if own else "", words[:300], instance if own else "",
+                   own.last_end if own else "", words[:300], "", instance if own else "",
                    f"plugin:{instance}" if own else "")
 
 
@@ -153,6 +153,6 @@ def _program(name: str, own: ServiceState, at_us: int | None, here: bool, fresh:
     else:
         state = "ok"
     return Service(name, "guard" if guard else "agent", state, own.since_us, progress, own.restarts, own.last_end,
-                   words, name, f"guard:{name.removeprefix('guard-')}" if guard else name if name in AGENT else "")
+                   words, "", name, f"guard:{name.removeprefix('guard-')}" if guard else name if name in AGENT else "")
 
 

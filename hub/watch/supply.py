@@ -26,7 +26,7 @@ def supplies_of(devices: Iterable[LiveDevice], reader: Reader | None = None) -> 
         for node, prop in device.values:
             if prop in (POWER, LINE):
                 found.append(_supply(device, node, "power" if prop == POWER else "line", reader))
-    return tuple(sorted(found, key=lambda one: (one.what != "power", one.device, one.node)))
+    return tuple(sorted(found, key=lambda one: (one.what != "power", one.good is not False, one.device, one.node)))
 
 
 def held_by(devices: Iterable[LiveDevice]) -> str:

@@ -9,13 +9,14 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from werkzeug.exceptions import HTTPException
 
 from hub.heating.shape import any_heater
-from hub.notify import asks
+from hub.notify.asks import Away, Refused
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
 from hub.watch import pulse
 from hub.web import (
     acknowledge,
     admin,
+    alerts,
     api,
     channels,
     command,
@@ -66,6 +67,7 @@ def create_app(hut: Hut) -> Flask:
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
                 "rival": hut.rival() if g.get("caller") is not None else None,
+                "alerting": alerts.alerting(hut) if g.get("caller") is not None else None,
                 "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
 
@@ -77,7 +79,9 @@ def create_app(hut: Hut) -> Flask:
         good = hut.client.fault is None and pulse.moves(run_dir, "ingest") and pulse.moves(run_dir, "notify")
         return jsonify(alive=good), 200 if good else 503
 
+    app.jinja_env.globals.update(canary_of=hut.canary)
     app.register_blueprint(fleet.blueprint(hut, parts))
+    app.register_blueprint(alerts.blueprint(hut, parts, audit, gate))
     app.register_blueprint(device.blueprint(hut, parts, audit, gate))
     app.register_blueprint(machines.blueprint(hut, parts, desk, audit))
     app.register_blueprint(logs.blueprint(hut))
@@ -131,12 +135,12 @@ def _errors(app: Flask, hut: Hut) -> None:
     def store(error: StoreError) -> Response:
         return answer(503, str(error))
 
-    @app.errorhandler(asks.Refused)
-    def refused(error: asks.Refused) -> Response:
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Response:
         return answer(409, str(error))
 
-    @app.errorhandler(asks.Away)
-    def away(error: asks.Away) -> Response:
+    @app.errorhandler(Away)
+    def away(error: Away) -> Response:
         return answer(503, str(error))
 
     @app.errorhandler(Exception)

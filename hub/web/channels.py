@@ -25,7 +25,8 @@ TEN_MIN_US, DAY_US = 600_000_000, 86_400_000_000
 EXAMPLE = """\
 [[notify.channel]]
 name = "push"
-url_file = "/etc/hutkeeper/push.url"   # chmod 600; holds ntfys://ntfy.sh/your-own-topic
+# chmod 600, one line: ntfys://ntfy.sh/your-topic
+url_file = "/etc/hutkeeper/push.url"
 """
 
 
@@ -95,6 +96,18 @@ def ladder(hut: Hut) -> list[Rung]:
     return found
 
 
+def how_ack(hut: Hut) -> str:
+    settings = hut.settings.notify
+    ways = ["page"]
+    if settings.ack_link_h and hut.settings.web.public_url and any(one.kind == "url" for one in settings.channel):
+        ways.append("link")
+    if settings.ack_sms and any(one.kind == "modem" for one in settings.channel):
+        ways.append("sms")
+    if settings.button:
+        ways.append("button")
+    return hut.texts("channels.how_ack", ways=", ".join(hut.texts(f"channels.ack_{way}") for way in ways))
+
+
 def blueprint(hut: Hut, audit: Audit) -> Blueprint:
     bp = Blueprint("channels", __name__)
     t = hut.texts
@@ -103,7 +116,8 @@ def blueprint(hut: Hut, audit: Audit) -> Blueprint:
         settings = hut.settings.notify
         return make_response(render_template(
             "channels.html", lanes=lanes(hut), rungs=ladder(hut), settings=settings, example=EXAMPLE, error=error,
-            messages=list(reversed(rows.messages(hut.alerts, SHOWN))), short=short, now_us=hut.now_us(),
+            how_ack=how_ack(hut), messages=list(reversed(rows.messages(hut.alerts, SHOWN))), short=short,
+            now_us=hut.now_us(),
             note=hut.notes.get(request.args.get("note", ""), g.caller.name)), status)
 
     @bp.get("/channels")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response, abort, jsonify, render_template, request
+from flask import Blueprint, Response, abort, g, jsonify, render_template, request
 from msgspec import Struct
 
 from agent.wire import logfiles
 from hub import parts_log, supervision
 from hub.live import LiveDevice, NotConnected
+from hub.store import logbook_rows
 from hub.store.errors import StoreError
+from hub.store.logbook_rows import Query
 from hub.watch import loglines
 from hub.watch.loglines import LEVELS, LogLine
 from hub.watch.report import HERE, device_machine, services_of
@@ -71,15 +73,15 @@ def blueprint(hut: Hut) -> Blueprint:
         return fetch
 
     def remembered(device_id: str, service: str) -> list[LogLine]:
-        """What the device told by ``$log``, and what the hub noticed of it."""
-        heard = [LogLine(iso(line.t_us), {"warn": "warning", "fatal": "error"}.get(line.level, line.level), line.text)
-                 for line in hut.tree.log(device_id) if service in AGENT or line.text.startswith(f"{service}: ")]
+        """What the logbook has of it: lines from warning up, starts, alerts; of the agent itself: of the device."""
+        of = Query(machine=device_id, service="" if service in AGENT else service, commands=g.caller.role != "viewer")
         try:
-            events = [LogLine(iso(row.last_us), "error" if row.severity in ("error", "critical") else "warning",
-                              row.text) for row in hut.history.reader.events(device_id, limit=REMEMBERED)]
+            lines = logbook_rows.find(hut.alerts, of, REMEMBERED)
         except StoreError:
-            events = []
-        return sorted([*heard, *events], key=lambda line: line.t)[-REMEMBERED:]
+            return []
+        return [LogLine(iso(line.last_us), "error" if line.severity == "alarm" else line.severity,
+                        line.text if line.service == service else f"{line.service}: {line.text}")
+                for line in reversed(lines)]
 
     def of_hub(part: str) -> Fetch:
         path = parts_log.file_of(hut.settings.hub.data_dir, part)

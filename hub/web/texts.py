@@ -45,6 +45,12 @@ class Texts:
                 return f"{size / unit:.3g} {name}"
         return f"{size / (1 << 20):.{0 if abs(size) >= 10 << 20 else 1}f} MiB"
 
+    def latency(self, us: int) -> str:
+        """``310 ms``, ``2.4 s``, ``3 h``."""
+        if us < 1_000_000:
+            return f"{max(1, round(us / 1000))} ms"
+        return f"{us / 1e6:.1f} s" if us < 120_000_000 else self.duration(us / 1e6)
+
     def duration(self, seconds: float) -> str:
         """The two largest words would be one too many: ``3 h``, ``2 d``."""
         size = abs(seconds)

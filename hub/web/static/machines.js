@@ -2,7 +2,7 @@
 // The status report: the whole page's body every few seconds while it is seen; a machine's memory once.
 
 const report = document.getElementById("report");
-const EVERY_MS = 5000;
+const EVERY_MS = 5000, MANY = 50, MANY_MS = 30000;
 
 async function refresh() {
   if (document.hidden) return;
@@ -31,7 +31,7 @@ async function memory(machine) {
 }
 
 if (report) {
-  setInterval(refresh, EVERY_MS);
+  setInterval(refresh, report.querySelectorAll("tr[data-find]").length > MANY ? MANY_MS : EVERY_MS);
   document.addEventListener("visibilitychange", refresh);
 }
 if (document.body.dataset.machine) memory(document.body.dataset.machine);

@@ -3,10 +3,11 @@ and a clock that the test moves."""
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -40,11 +41,12 @@ class Ear(Part):
 class House:
     """``with House(tmp_path) as house: house.device("a"); house.run(60)``"""
 
-    def __init__(self, folder: Path, *, ups: tuple[str, ...] = (), remote: tuple[str, ...] = ()) -> None:
-        self.settings = Settings(hub=Hub(data_dir=folder / "data", run_dir=folder / "run"),
-                                 alerts=Alerts(ups=ups, remote=remote))
+    def __init__(self, folder: Path, *, ups: tuple[str, ...] = (), remote: tuple[str, ...] = (),
+                 settings: Settings | None = None, ago_s: int = 0) -> None:
+        self.settings = settings or Settings(hub=Hub(data_dir=folder / "data", run_dir=folder / "run"),
+                                             alerts=Alerts(ups=ups, remote=remote))
         self.settings.hub.run_dir.mkdir(parents=True, exist_ok=True)
-        self.start_us = self.now_us = time.time_ns() // 1000
+        self.start_us = self.now_us = time.time_ns() // 1000 - ago_s * S
         self.ingest: Status | None = Status(pid=1, state="ready", term=1, connected=True)
         self.live: set[str] = set()
         """Devices that report every ten seconds."""
@@ -142,13 +144,11 @@ class House:
         already = len(self.ear.heard)
         for _ in range(seconds):
             self.now_us += S
-            if (self.now_us - self.start_us) // S % 10 == 0:
+            if (self.now_us - self.start_us) // S % 10 == 1:
                 for device in self.live:
                     self.report(device)
                 if self.ingest is not None:
                     status.write(self.settings.hub.run_dir, self.ingest)
-                    import os
-
                     os.utime(self.settings.hub.run_dir / status.FILE, ns=(self.now_us * 1000,) * 2)
                     if self.ingest.state == "ready":
                         self.say("hutkeeper/1/hub/$state", msgspec.json.encode(HubState("ready", 1, "g")))
@@ -168,5 +168,28 @@ class House:
         return {row.key for row in rows.values() if row.cause_id == rows[key].id}
 
 
-def words(event: Any) -> str:
-    return f"{event.what} {event.alert.title}"
+class Desk:
+    """Answers the pages' questions while the test goes on: ``with Desk(house): ...``."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Desk:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Nobody answers any more."""
+        self._stopping.set()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        desk = self._house.service.desk
+        while not self._stopping.is_set():
+            if desk.socket.poll(20):
+                desk.serve()

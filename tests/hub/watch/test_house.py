@@ -136,8 +136,12 @@ def test_a_plugin_is_restarted_from_the_page_and_its_log_read_there(house: House
         page.get("/device/attic/logs/..%2f..%2fhub.toml")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         page.get("/device/attic/logs/passwd")
-    memory = json.loads(page.get("/machines/attic/now"))["memory"]
-    assert set(memory) == {"uplink", "watchdog", "host"} and all("MiB" in size for size in memory.values())
+
+    def memory() -> dict[str, str]:
+        return dict(json.loads(page.get("/machines/attic/now"))["memory"])
+
+    until("memory of all", lambda: set(memory()) == {"uplink", "watchdog", "host"}, 20, found=memory)
+    assert all("MiB" in size for size in memory().values())
 
 
 def test_the_hubs_own_logs_without_the_code_that_opens_it(house: House, page: Page) -> None:
@@ -184,6 +188,8 @@ def test_a_device_that_is_away_shows_what_was_heard_of_it_last(house: House, pag
     until("away", lambda: report(again)["attic"]["state"] == "away", 30, 0.3)
     shown = again.get("/device/attic/logs/host")
     assert "This device is away" in shown and "Last known lines" in shown and "download" not in shown.lower()
+    until("the logbook's lines", lambda: 'id="log-lines"' in (text := again.get("/device/attic/logs/uplink")) and
+          '<p class="none">' not in text, 20, 0.3)
 
 
 def _alive(house: House) -> bool:

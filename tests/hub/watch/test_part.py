@@ -16,8 +16,9 @@ from agent.testing.broker import Broker
 from agent.wire import messages, topics
 from hub import settings as hub_settings
 from hub.notify.asks import Refused
+from hub.notify.notifier import Notifier
 from hub.notify.service import Service
-from hub.store import watch_rows
+from hub.store import outbox_rows, watch_rows
 from hub.watch.part import Watch
 from hub.watch.supply import POWER
 from tests.hub.web.lab import Devices
@@ -167,10 +168,36 @@ def test_the_hubs_own_device_says_lost_when_notify_is_killed_and_no_page_shows_i
 
 
 def test_conditions_and_the_disk_are_kept(rig: Rig) -> None:
+    pulse = rig.settings.hub.run_dir / "pulse" / "web"
+    pulse.parent.mkdir(exist_ok=True)
+    pulse.write_text("999999999 1\n")  # it was killed, and nobody starts it again
     for _ in range(3):
         rig.step(1800)
     assert len(watch_rows.disk_points(rig.service.db)) in (1, 2)
     found = {one.key: one for one in rig.watch.conditions(rig.now_us)}
-    assert "hub:ingest" in found and found["hub:ingest"].severity == "critical" and found["hub:ingest"].kept
+    assert found["hub:web"].severity == "error" and found["hub:web"].kept and found["hub:web"].do
     told = rig.service.desk.handlers["watch.report"]({}, "anna")
     assert told["machines"][0]["id"] == "hub"
+
+
+def test_a_notifier_that_stands_still_is_seen(rig: Rig) -> None:
+    """Here none runs: the canary's message waits in the outbox for ever."""
+    rig.step()
+    rig.step(110)
+    assert "hub:outbox" not in {one.key for one in rig.watch.conditions(rig.now_us)}
+    for _ in range(6):
+        rig.step(10)
+    found = {one.key: one for one in rig.watch.conditions(rig.now_us)}
+    assert found["hub:outbox"].severity == "critical" and rig.watch._trouble == found["hub:outbox"].title
+    for part in rig.service.parts:
+        part.take([], rig.now_us)
+    notifier = Notifier(rig.service.hall)
+    rig.service.parts.append(notifier)
+    notifier.begin()
+
+    def over() -> bool:
+        rig.step(5)
+        return "hub:outbox" not in {one.key for one in rig.watch.conditions(rig.now_us)}
+
+    until("it moves", over, 20)
+    assert outbox_rows.open_messages(rig.service.db) == [] and outbox_rows.messages(rig.service.db, 10) == []

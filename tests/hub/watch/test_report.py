@@ -141,6 +141,7 @@ def test_parts_of_the_hub_by_their_pulse(settings: Settings) -> None:
     status.write(settings.hub.run_dir, told)
     (service,) = [one for one in hub_side.hub_machine(settings, now_us).services if one.name == "ingest"]
     assert (service.state, service.words) == ("failed", "E_DB_FULL the disk is full")
+    assert judge.trouble([], hub_side.hub_machine(settings, now_us)) == "ingest: its disk is full"
     lives = {part: Life(os.getpid(), now_us - 60 * S) for part in ("broker", "notify", "web")}
     lives["ingest"] = Life(0, now_us - 60 * S, 4, "exit code 3", now_us - S)
     (settings.hub.run_dir / LIVES).write_bytes(msgspec.json.encode(lives))
@@ -150,20 +151,21 @@ def test_parts_of_the_hub_by_their_pulse(settings: Settings) -> None:
 
 def test_conditions_of_the_hub_stand_for_a_while_before_they_are_said(settings: Settings) -> None:
     now_us = time.time_ns() // 1000
-    for part in ("broker", "notify", "web"):
+    for part in ("broker", "notify", "ingest"):
         beat(settings, part)
+    beat(settings, "web", 31)
     one = hub_side.hub_machine(settings, now_us)
     since = judge.Since()
 
     def said(at_us: int, echo_s: float = 1.0) -> dict[str, str]:
-        found = judge.hub(one, at_us, echo_s=echo_s, connected=(True, at_us))
+        found = judge.hub(one, at_us, echo_s=echo_s, connected=True)
         return {condition.key: condition.severity for condition in since.held(found, at_us)
                 if condition.key != "hub:disk"}
 
     assert said(now_us) == {} and said(now_us + 14 * S) == {}
-    assert said(now_us + 16 * S) == {"hub:ingest": "critical"}
-    assert said(now_us + 17 * S, 50) == {"hub:ingest": "critical"}
-    assert said(now_us + 33 * S, 66) == {"hub:ingest": "critical", "hub:broker": "critical"}
+    assert said(now_us + 16 * S) == {"hub:web": "error"}
+    assert said(now_us + 17 * S, 50) == {"hub:web": "error"}
+    assert said(now_us + 33 * S, 66) == {"hub:web": "error", "hub:broker": "error"}
 
 
 def test_the_hubs_disk_is_told_before_it_is_full(settings: Settings) -> None:
@@ -181,12 +183,13 @@ def test_the_hubs_disk_is_told_before_it_is_full(settings: Settings) -> None:
     for free, severity, said in ((0.5, "warning", "full in 4 days"), (0.02, "critical", "(2 %)")):
         full = msgspec.structs.replace(disk, free_bytes=int(free * 100 * gib), total_bytes=100 * gib)
         sick = msgspec.structs.replace(one, figures=msgspec.structs.replace(one.figures, disks=(full,)))
-        (found,) = [condition for condition in judge.hub(sick, NOW_US, echo_s=0, connected=(True, 0), points=filling)
+        (found,) = [condition for condition in judge.hub(sick, NOW_US, echo_s=0, connected=True, points=filling)
                     if condition.key == "hub:disk"]
+        assert judge.trouble([found], sick) == (found.title if severity == "critical" else "")
         assert found.severity == severity and said in found.title and "grow by 12.0 GiB a day" in found.title
     well = msgspec.structs.replace(disk, free_bytes=90 * gib, total_bytes=100 * gib)
     fine = msgspec.structs.replace(one, figures=msgspec.structs.replace(one.figures, disks=(well,)))
-    assert not [condition for condition in judge.hub(fine, NOW_US, echo_s=0, connected=(True, 0), points=filling)
+    assert not [condition for condition in judge.hub(fine, NOW_US, echo_s=0, connected=True, points=filling)
                 if condition.key == "hub:disk"]
 
 
@@ -213,3 +216,31 @@ def test_the_report_as_json_is_by_machine() -> None:
     told = as_json(Report(NOW_US, (machine(),), ()))
     assert set(told) == {"attic"} and told["attic"]["services"]["host"]["restarts"] == 2
     assert told["attic"]["figures"]["disks"][0]["trend"] == "filling"
+
+
+def test_mains_since_when_and_the_last_outages_from_the_store(tmp_path: Path) -> None:
+    from hub.store.reader import Reader
+    from hub.store.writer import Writer
+    from tests.hub.store import lab as store_lab
+
+    trees = Trees()
+    trees.device("cellar", supply=False)
+    hour = 3600 * S
+    boot = 10 * hour
+    with Writer(tmp_path / "samples.db") as writer:
+        writer.commit([store_lab.batch(1, {
+            "power/mains_event": [(boot, "lost"), (boot + hour, "returned"), (boot + 5 * hour, "lost")],
+            "power/outage_s": [(boot + hour, 3600.0)],
+            "power/internet_event": [(boot, "lost"), (boot + 60 * S, "returned")],
+        }, device="cellar")])
+    reader = Reader(tmp_path / "samples.db")
+    power, line = supplies_of(trees.tree.devices(), reader)
+    at = store_lab.BOOT_AT + boot
+    assert (power.good, power.held, power.since_us) == (False, True, at + 5 * hour)
+    assert [(outage.end_us, outage.length_s) for outage in power.outages] == [(at + hour, 3600.0)]
+    assert (line.good, line.held, line.since_us) == (True, False, at + 60 * S)
+    trees.send(f"{topics.homie('cellar')}/power/{POWER}", "true")  # back, and its event is still on its way
+    assert supplies_of(trees.tree.devices(), reader)[0].since_us is None
+    reader.close()
+    (tmp_path / "samples.db").write_bytes(b"no database")
+    assert supplies_of(trees.tree.devices(), Reader(tmp_path / "samples.db"))[0].good is True

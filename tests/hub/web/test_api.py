@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from hub.store.writer import Writer
 from hub.watch.pulse import Pulse
 from hub.web.api import DeviceOut
 from hub.web.openapi import OPERATIONS, openapi_path
+from tests.hub.alerts.house import House
 from tests.hub.store import lab as store_lab
 from tests.hub.web.lab import Client, Devices, Web, fill_store
 from tests.waiting import until
@@ -63,7 +65,10 @@ def follow(schema: dict[str, Any], value: Any, document: dict[str, Any], at: str
     return None
 
 
-def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web) -> None:
+def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web, tmp_path: Path) -> None:
+    with House(tmp_path, settings=filled.settings) as house:
+        house.ingest = None
+        house.run(1)  # there is an alert to be shown
     client = filled.login("vera")
     document = client.get("/api/v1/openapi.json").json
     routes = {rule.rule.removeprefix("/api/v1") for rule in filled.app.url_map.iter_rules()
@@ -83,6 +88,7 @@ def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web)
         if operation.method == "post" or operation.path == "/status":
             continue  # they need a device that answers: test_command.py, test_seeds.py
         path = operation.path.replace("<int:series_id>", str(series[0]["id"])).replace("<device_id>", "bc-power")
+        path = path.replace("<int:alert_id>", "1")
         query = {"/latest": "?series=1,2", "/energy": "?device=bc-power&node=main-meter"}.get(path, "?range=day")
         answer = client.get(f"/api/v1{path}{query}")
         assert answer.status == 200, (path, answer.text)
