@@ -53,7 +53,7 @@ class Book(Part):
         """What is known of how things hang together has changed."""
         self._house = house
         if self._life is not None:
-            self._life.house = house
+            self._life.hang(house)
 
     def update(self, conditions: Mapping[str, Condition], now_us: int) -> list[Event]:
         """In the transaction: what has happened since the last call."""

@@ -17,6 +17,8 @@ from hub.store.alert_rows import Row, Silence, Step, alert
 
 SETTLE_US = 5_000_000
 """A cause may turn up so long, and what belongs together come together."""
+LOST_US = 15_000_000
+"""A device whose connection is back within this time (a wireless network, a restart of its agent) is nobody's message."""
 START_US = 45_000_000
 """A process that has just started waits so long before it believes that something does not come."""
 HOLD_US = 10_000_000
@@ -71,6 +73,10 @@ class Life:
         """How many open alerts are under it."""
         kids = self._kids.get(alert_id, ())
         return len(kids) + sum(self.listed(kid) for kid in kids)
+
+    def hang(self, house: House) -> None:
+        """Things hang together like this now."""
+        self.house, self._new_cause = house, True
 
     def acknowledge(self, row: Row, who: str, now_us: int) -> None:
         if row.state == "acknowledged":
@@ -157,7 +163,8 @@ class Life:
     def _due_us(self, condition: Condition, now_us: int) -> int:
         if not condition.of_absence:
             return now_us if condition.severity == "critical" else now_us + SETTLE_US
-        return max(now_us + SETTLE_US, self._began_us + START_US if now_us < self._began_us + START_US else 0)
+        settle_us = LOST_US if condition.key.startswith("lost:") else SETTLE_US
+        return max(now_us + settle_us, self._began_us + START_US if now_us < self._began_us + START_US else 0)
 
     def _enter(self, row: Row) -> None:
         """An open row, new or from the file."""
@@ -237,8 +244,8 @@ class Life:
             return None
         for subject in graph.causes(row.key, row.subject, self.house):
             for cause in self._causes.get(subject, ()):
-                if cause is not row and graph.explains(cause.key, cause.subject, cause.of_absence, row.subject) \
-                        and graph.plausible(_from_us(row), cause.since_us):
+                fits = graph.explains(cause.key, cause.subject, cause.of_absence, row.key, row.subject)
+                if fits and cause is not row and graph.plausible(_from_us(row), cause.since_us):
                     return cause
         return None
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.alerts.life import GRACE_US, HOLD_US, SETTLE_US
+from hub.alerts.life import GRACE_US, HOLD_US, LOST_US, SETTLE_US
 from tests.hub.alerts.desk import T0, Bench, S, condition
 
 END_S = 900
@@ -53,7 +53,7 @@ def expected(key: str, span: tuple[int, int], mains: tuple[int, int] | None) -> 
     """The second in which it is told, by a model that knows the whole evening."""
     begin, end = span[0], span[0] + span[1]
     settle = 0 if key.startswith("leak") or key == "mains" else SETTLE_S
-    due = begin + settle
+    due = begin + (LOST_US // S if key.startswith("lost:") else settle)
     if key.startswith("lost:") and mains is not None:
         cut, over = mains[0], mains[0] + mains[1] + HOLD_S
         # from then on it is a child; a cause that was found out up to two minutes later still counts
