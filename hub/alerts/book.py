@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hub.alerts.graph import House
-from hub.alerts.life import FLAP_US, Life
+from hub.alerts.life import Life
 from hub.alerts.model import Condition, Event
 from hub.alerts.silence import MAX_MATCH, MAX_MINUTES, MAX_WHY
+from hub.alerts.telling import FLAP_US
 from hub.notify.asks import Refused
 from hub.notify.part import Hall, Part
 from hub.store import alert_rows

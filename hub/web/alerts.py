@@ -12,8 +12,8 @@ from msgspec import Struct
 from werkzeug.wrappers import Response as BaseResponse
 
 from hub.alerts.graph import device_of
-from hub.alerts.life import RANK
 from hub.alerts.silence import MAX_MATCH, MAX_MINUTES, MAX_WHY
+from hub.alerts.telling import RANK
 from hub.notify.asks import Away, Refused
 from hub.store import alert_rows
 from hub.store.alert_rows import Row, Silence, Step, Told

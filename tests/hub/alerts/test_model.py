@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.alerts.life import GRACE_US, HOLD_US, LOST_US, SETTLE_US
+from hub.alerts.life import HOLD_US, LOST_US, SETTLE_US
+from hub.alerts.shelf import GRACE_US
 from tests.hub.alerts.desk import T0, Bench, S, condition
 
 END_S = 900
