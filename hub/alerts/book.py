@@ -110,7 +110,8 @@ class Book(Part):
             if self.began_us is None:
                 self.began_us = now_us
             self._life = Life(alert_rows.book(self.hall.db, now_us - FLAP_US),
-                              alert_rows.silences(self.hall.db, now_us), next_id, self.began_us, self._house)
+                              alert_rows.silences(self.hall.db, now_us), next_id, self.began_us, self._house,
+                              self.hall.settings.alerts)
             self._n = n
             # a silence that ended while nobody looked
             self._life.silenced(alert_rows.silences(self.hall.db, now_us), now_us)

@@ -15,16 +15,9 @@ from hub.alerts.model import Condition, Event
 from hub.alerts.shelf import GRACE_US, grace_us
 from hub.alerts.silence import Silences
 from hub.alerts.telling import FLAP_US, RANK, Telling
+from hub.settings import Alerts
 from hub.store.alert_rows import Row, Silence
 
-SETTLE_US = 5_000_000
-"""A cause may turn up so long, and what belongs together come together."""
-LOST_US = 15_000_000
-"""A device that is back within this time (a wireless network, a restart of its agent) is nobody's message."""
-START_US = 45_000_000
-"""A process that has just started waits so long before it believes that something does not come."""
-HOLD_US = 10_000_000
-"""So long a condition must be no more before its alert is over."""
 STEADY_US = 30_000_000
 """A title whose figures change is not written more often."""
 MAX_OPEN = 50_000
@@ -32,6 +25,15 @@ Blind = Callable[[str, str], bool]
 
 
 class Life(Telling):
+    """``began_us``: when this process began to look; ``times``: ``[alerts]`` of hub.toml."""
+
+    def __init__(self, rows: Iterable[Row], silences: Iterable[Silence], next_id: int, began_us: int, house: House,
+                 times: Alerts) -> None:
+        super().__init__(rows, silences, next_id, house)
+        self._times = times
+        self._started_us = began_us + round(times.start_s * 1e6)
+        """Until then what does not come is not believed to be gone."""
+
     # --- what others ask ------------------------------------------------------------------------------------
 
     def hang(self, house: House) -> None:
@@ -109,7 +111,7 @@ class Life(Telling):
             row = Row(self.next_id, condition.key, condition.subject, condition.severity, condition.title,
                       condition.code, condition.kept, condition.do, condition.of_absence, condition.since_us, now_us,
                       now_us, "open", None, None, None, "", None, None, 1, self._due_us(condition, now_us), None, "", 0,
-                      None, None, False, now_us < self._began_us + START_US)
+                      None, None, False, now_us < self._started_us)
             self.next_id += 1
             what = "opened"
         self._set(row, condition)
@@ -122,9 +124,9 @@ class Life(Telling):
 
     def _due_us(self, condition: Condition, now_us: int) -> int:
         if not condition.of_absence:
-            return now_us if condition.severity == "critical" else now_us + SETTLE_US
-        settle_us = LOST_US if condition.key.startswith("lost:") else SETTLE_US
-        return max(now_us + settle_us, self._began_us + START_US if now_us < self._began_us + START_US else 0)
+            return now_us if condition.severity == "critical" else now_us + round(self._times.settle_s * 1e6)
+        settle_s = self._times.lost_s if condition.key.startswith("lost:") else self._times.settle_s
+        return max(now_us + round(settle_s * 1e6), self._started_us if now_us < self._started_us else 0)
 
     def _go(self, row: Row, now_us: int) -> None:
         row.gone_us = now_us
@@ -185,11 +187,10 @@ class Life(Telling):
                 events += self._end(group, now_us)
         return events
 
-    @staticmethod
-    def _hold_us(row: Row) -> int:
+    def _hold_us(self, row: Row) -> int:
         """What has just come and gone is not over for coming and going once more."""
         flapping = row.again_us is not None and row.gone_us is not None and row.gone_us - row.again_us < FLAP_US
-        return FLAP_US if flapping else HOLD_US
+        return FLAP_US if flapping else round(self._times.over_s * 1e6)
 
     def _end(self, row: Row, now_us: int) -> list[Event]:
         in_group = row.cause_id is not None and self.by_id[row.cause_id].subject == groups.SUBJECT

@@ -19,10 +19,7 @@ GRACE_US = {"mains": 300_000_000, "internet": 120_000_000, "broker": 90_000_000,
 
 
 class Shelf:
-    """``began_us``: when this process began to look."""
-
-    def __init__(self, rows: Iterable[Row], silences: Iterable[Silence], next_id: int, began_us: int,
-                 house: House) -> None:
+    def __init__(self, rows: Iterable[Row], silences: Iterable[Silence], next_id: int, house: House) -> None:
         self.house = house
         self.next_id = next_id
         self.open: dict[str, Row] = {}
@@ -32,7 +29,6 @@ class Shelf:
         """Resolved within FLAP_US: what comes again is the same alert."""
         self.dirty: dict[int, Row] = {}
         self.steps: list[Step] = []
-        self._began_us = began_us
         self._seen: dict[str, Condition] = {}
         self._waiting: dict[str, None] = {}
         """Keys that time alone may change: not told yet, gone, or raised again."""
