@@ -15,6 +15,7 @@ from hub.notify.asks import Refused
 from hub.notify.settings import Notify, Step
 from hub.settings import load
 from hub.store import outbox_rows as rows
+from tests.hub.notify.killing import kill
 from tests.hub.notify.lab import PARIS, S, bench, provider
 from tests.waiting import until
 
@@ -205,6 +206,14 @@ def test_what_was_under_way_at_the_end_of_a_process_is_sent_again_and_counted(tm
             [one] = b.sent()
             assert one.unsure == 1 and one.tries == 2
             assert rows.lanes(b.db)[0].unsure == 1
+
+
+def test_B66_killed_at_random_moments_nothing_is_lost(tmp_path: Path) -> None:
+    """The short form of ``python -m tests.hub.notify.figures``, which makes a thousand kills."""
+    seen = kill(tmp_path, 5, seed=7, most_s=0.6)
+    assert seen.alerts > 0 and seen.messages > 0
+    assert seen.lost == 0
+    assert seen.twice <= seen.unsure <= 5 * 3 + 3, "what came twice was counted"
 
 
 def test_B18_a_full_database_is_said_once_by_a_channel_that_does_not_need_it(tmp_path: Path) -> None:
