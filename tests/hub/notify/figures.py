@@ -134,22 +134,30 @@ def storm(folder: Path, alerts: int, seconds: int = 60) -> Storm:
         house.start_hub()
         house.start_agent("home", AGENT.format(port=modem.port, owner=OWNER))
         until("the store", lambda: (folder / "hub" / "samples.db").exists(), timeout_s=60)
-        (folder / "b").mkdir()
-        with bench(folder / "b", SMS.format(owner=OWNER), house=house, now_us=time.time_ns() // 1000) as b:
-            until("the modem", lambda: _ready(b.hall.tree), timeout_s=60)
-            until("a term", b.commander.own_term, timeout_s=60)
-            n = 0
-            for second in range(1, seconds + 1):
-                due = alerts * second // seconds
-                events = [b.opened(k, ("warning", "error", "critical")[k % 3], f"Trouble {k}")
-                          for k in range(n + 1, due + 1)]
-                n = due
-                b.second(*events)
-            b.seconds(150)
-            until("over the air", lambda: len(modem.sent) >= len(b.sent()), timeout_s=90)
-            b.seconds(60)
-            sent = b.sent()
-            return Storm(n, len(modem.sent), sum(one.n for one in sent), modem.sent[-1].text)
+        return storm_at(house, modem, folder, OWNER, alerts, seconds)
+
+
+def storm_at(house: House, modem: FakeModem, folder: Path, number: str, alerts: int, seconds: int) -> Storm:
+    """In a house that has a device ``home`` with a modem ``modem``."""
+    (folder / "b").mkdir()
+    with bench(folder / "b", SMS.format(owner=number), house=house, now_us=time.time_ns() // 1000) as b:
+        until("the modem", lambda: _ready(b.hall.tree), timeout_s=60)
+        until("a term", b.commander.own_term, timeout_s=60)
+        n = 0
+        for second in range(1, seconds + 1):
+            due = alerts * second // seconds
+            events = [b.opened(k, ("warning", "error", "critical")[k % 3], f"Trouble {k}")
+                      for k in range(n + 1, due + 1)]
+            n = due
+            b.second(*events)
+        b.seconds(30, by_s=5)
+        until("over the air", lambda: len(_to(modem, number)) >= len(b.sent()), timeout_s=90)
+        b.seconds(12, by_s=5)
+        return Storm(n, len(_to(modem, number)), sum(one.n for one in b.sent()), _to(modem, number)[-1])
+
+
+def _to(modem: FakeModem, number: str) -> list[str]:
+    return [one.text for one in modem.sent if one.to == number]
 
 
 def _ready(tree: Any) -> bool:
