@@ -48,6 +48,8 @@ class Sending:
         self._lock = threading.Lock()
         self._flights: dict[tuple[str, str], Flight] = {}
         self._left: dict[str, list[Flight]] = {}
+        self._failing: set[tuple[str, str]] = set()
+        """Lanes whose trouble is in the log already."""
         self._unwritten: list[tuple[Message, Outcome]] = []
         self._settling: list[tuple[Message, Outcome]] = []
 
@@ -132,8 +134,13 @@ class Sending:
         except StoreError:
             with self._lock:
                 self._unwritten.append((message, outcome))
-        if not outcome.ok:
-            log.warning("channel %s: %s", message.channel, outcome.error)
+        with self._lock:
+            first = lane not in self._failing
+            self._failing.discard(lane) if outcome.ok else self._failing.add(lane)
+        if outcome.ok and not first:
+            log.info("channel %s delivers again", message.channel)
+        elif not outcome.ok and first:
+            log.warning("channel %s: %s; trying on", message.channel, outcome.error)
         with self._lock:
             if self._flights.get(lane) is flight:
                 del self._flights[lane]

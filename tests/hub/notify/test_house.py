@@ -15,8 +15,8 @@ from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsReader
 from plugins.modem.fake_modem import FakeModem
 from tests.house import House
-from tests.hub.notify.figures import storm_at
-from tests.hub.notify.lab import Provider, provider
+from tests.hub.notify.figures import SMS, storm_at
+from tests.hub.notify.lab import Provider, bench, provider
 from tests.waiting import until
 
 OWNER, OTHER = "+33612345678", "+33698765432"
@@ -105,6 +105,26 @@ def test_push_then_sms_and_speech_then_an_answer_with_the_code_and_no_other_ackn
     assert OWNER[1:] not in logs and code[1] not in logs and "/a/" not in logs
     assert all(one.tries == 1 for one in rows.messages(reader, 10) if one.channel == "push")
     reader.close()
+
+
+def test_B70_one_bad_recipient_holds_up_nobody_and_what_the_modem_gives_up_counts_as_not_told(
+        phone: Phone, tmp_path: Path) -> None:
+    bad, good = "+33600000008", "+33600000009"
+    phone.modem.cms[bad] = 28  # unidentified subscriber: the modem plugin gives it up at once
+    (tmp_path / "b").mkdir()
+    toml = SMS.format(owner=bad).replace(f'["{bad}"]', f'["{bad}", "{good}"]')
+    with bench(tmp_path / "b", toml, house=phone.house, now_us=time.time_ns() // 1000) as b:
+        until("the modem", lambda: b.hall.tree.device("home") and b.commander.own_term(), timeout_s=30)
+        b.second(b.opened())
+        until("the good one", lambda: any(one.to == good for one in phone.modem.sent), timeout_s=30)
+
+        def given_up() -> list[rows.Message]:
+            b.second(by_s=0.1)
+            return rows.messages(b.db, 10, state="given_up")
+
+        [message] = until("the modem's word that it was not delivered", given_up, timeout_s=30)
+        assert message.recipient == bad and "CMS 28" in message.error
+        assert rows.told_lanes(b.db, 1) == [("sms", good)]
 
 
 def test_B67_a_storm_over_a_real_modem_is_at_most_five_sms_with_the_exact_count(phone: Phone, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -302,6 +304,11 @@ def test_wrong_settings_are_one_line(tmp_path: Path, toml: str, said: str) -> No
     with pytest.raises(SettingsError) as refused:
         load(path)
     assert said in str(refused.value) and "\n" not in str(refused.value) and "secretword" not in str(refused.value)
+
+
+def test_the_process_starts_without_the_library_of_a_hundred_services() -> None:
+    code = "import sys, hub.notify.parts, hub.notify.service; sys.exit('apprise' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_without_a_ladder_it_is_push_then_sms_then_speech() -> None:
