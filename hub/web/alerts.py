@@ -25,7 +25,6 @@ from hub.web.openapi import AcknowledgedOut, AlertOut, AlertsOut, SilenceOut
 from hub.web.pages import Parts
 
 TEMPLATE = "alerts_parts.html"
-SHOWN = 200
 CHILDREN = 12
 HISTORY = 50
 MINUTES = (30, 60, 240, 720, 1440, 4320, 10080)
