@@ -136,10 +136,11 @@ class Sending:
                 self._unwritten.append((message, outcome))
         with self._lock:
             first = lane not in self._failing
-            self._failing.discard(lane) if outcome.ok else self._failing.add(lane)
-        if outcome.ok and not first:
+            works = outcome.ok or outcome.later or outcome.declined
+            self._failing.discard(lane) if works else self._failing.add(lane)
+        if works and not first:
             log.info("channel %s delivers again", message.channel)
-        elif not outcome.ok and first:
+        elif not works and first:
             log.warning("channel %s: %s; trying on", message.channel, outcome.error)
         with self._lock:
             if self._flights.get(lane) is flight:
@@ -149,6 +150,8 @@ class Sending:
         now = self._now_us()
         if outcome.ok:
             rows.end_sent(self._db, message, now)
+        elif outcome.declined:
+            rows.end_without(self._db, message, "dropped", outcome.error, now)
         elif outcome.later:
             rows.postpone(self._db, message, outcome.error, now + round(HELD_S * 1e6))
         else:

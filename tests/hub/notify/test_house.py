@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from hub.notify.channels import ordered
 from hub.store import alert_rows
 from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsReader
@@ -125,6 +126,21 @@ def test_B70_one_bad_recipient_holds_up_nobody_and_what_the_modem_gives_up_count
         [message] = until("the modem's word that it was not delivered", given_up, timeout_s=30)
         assert message.recipient == bad and "CMS 28" in message.error
         assert rows.told_lanes(b.db, 1) == [("sms", good)]
+
+
+def test_an_announcer_that_is_to_be_silent_is_no_trouble(phone: Phone, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    toml = '[[notify.channel]]\nname = "voice"\nannouncer = "home/voice"\n'
+    with bench(tmp_path / "b", toml, house=phone.house, now_us=time.time_ns() // 1000) as b:
+        until("the announcer", lambda: b.hall.tree.device("home") and b.commander.own_term(), timeout_s=30)
+        assert ordered(b.commander, ("home", "voice"), "enabled", False).ok
+        b.second(b.opened())
+        [message] = rows.messages(b.db, 10, state="dropped")
+        assert "announcements are disabled" in message.error
+        assert b.second(by_s=120) == [] and rows.lanes(b.db)[0].fails == 0
+        assert ordered(b.commander, ("home", "voice"), "enabled", True).ok
+        b.second(b.opened(2, title="Smoke in the attic"))
+        assert b.sent()[0].text.startswith("Attention, an alarm. Smoke in the attic, since ")
 
 
 def test_B67_a_storm_over_a_real_modem_is_at_most_five_sms_with_the_exact_count(phone: Phone, tmp_path: Path) -> None:
