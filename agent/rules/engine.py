@@ -130,7 +130,8 @@ class Engine:
         for rule, n, leaf, pattern in self._candidates(declared):
             if pattern.match(path) is None or len(self.subjects) >= MAX_SUBJECTS:
                 continue
-            if leaf.__struct_config__.tag == "no_data" and leaf.after_s is None and declared.max_age_s is None:
+            if leaf.__struct_config__.tag == "no_data" and leaf.after_s is None and (
+                    declared.max_age_s is None or declared.comes_and_goes):
                 continue  # its silence says nothing
             subject = self._subject(rule, "" if rule.kind in ("all", "any") else path)
             line.waiting.append((subject, subject.add(leaf, declared, n)))
@@ -174,6 +175,7 @@ class Engine:
         if self._new:
             for subject in self._new:
                 subject.begin(now_us)
+                subject.changed = True
                 subject.due_us = 0
                 self._run(subject, now_us)
             self._new = []
@@ -310,3 +312,6 @@ class Engine:
 def fingerprint(rule: Rule) -> int:
     """Another one when what it says may be another one: words and orders do not count."""
     return crc32(msgspec.json.encode([rule.between, rule.when]))
+
+
+__all__ = ["Change", "Declared", "Engine", "Line", "Outcome", "Sample", "fingerprint"]

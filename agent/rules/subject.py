@@ -31,9 +31,10 @@ class Gate:
 class Part:
     """A condition on one series."""
 
-    __slots__ = ("cell", "declared", "hold", "n")
+    __slots__ = ("cell", "declared", "hold", "n", "when")
 
     def __init__(self, leaf: Leaf, declared: Declared, n: int) -> None:
+        self.when = leaf
         self.cell: Cell = make(leaf, declared)
         self.declared = declared
         self.hold = Hold(leaf.hold_s, leaf.calm_s or 0.0)

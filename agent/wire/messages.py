@@ -62,6 +62,19 @@ class Reported(Struct, frozen=True, omit_defaults=True):
     plugins: dict[str, PluginDeclaration]
     epoch: str = ""
     """Of the spool that is in use: who reads another one here than it wrote has a twin (B12)."""
+    rules_version: int = 0
+    """:attr:`Desired.version` of the rules in force here; 0 while there are none."""
+    rules_refused: dict[str, str] = {}
+    """Rule -> one line, for each one of that version that this device does not take."""
+
+
+class Desired(Struct, frozen=True):
+    """Retained on ``hutkeeper/1/<device>/desired``: the rules with ``where = "<device>"``, evaluated there and nowhere
+    else. An empty payload, or one without rules, removes them. ``version`` grows with every change."""
+
+    version: int
+    rules: dict[str, str]
+    """Rule id -> its TOML."""
 
 
 class Request(Struct, frozen=True, omit_defaults=True):
