@@ -24,6 +24,7 @@ from hub.store.errors import StoreError
 from hub.web.access import needs
 from hub.web.audit import Audit
 from hub.web.house import Hut
+from hub.web.zones import local
 
 TRY_S = 10.0
 """A request's thread works for so long; then it says how far it got."""
@@ -133,11 +134,14 @@ def blueprint(hut: Hut, audit: Audit) -> Blueprint:
                 series = []
         wanted = rules_rows.desired(hut.alerts)
         return make_response(render_template(
-            "rule.html", entry=entry, text=text, fault=fault, tried=tried, days=days, choices=DAYS,
+            "rule.html", moment=moment, entry=entry, text=text, fault=fault, tried=tried, days=days, choices=DAYS,
             states=rules_rows.states(hut.alerts, id_, SHOWN_SUBJECTS) if id_ else [],
             firings=rules_rows.firings(hut.alerts, id_) if id_ else [],
             orders=rules_rows.orders(hut.alerts, id_) if id_ else [], device=on_device(entry, wanted) if entry else "",
             series=series[:SHOWN_SERIES], kinds=templates.KINDS, chosen=request.args), status)
+
+    def moment(t_us: int) -> str:
+        return f"{local(t_us, hut.zone):%Y-%m-%d %H:%M}"
 
     def current() -> Entry | None:
         id_ = request.form.get("id", "")
