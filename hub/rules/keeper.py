@@ -80,7 +80,6 @@ class Rules(Part):
     # --- a second ---------------------------------------------------------------------------------------------
 
     def step(self, now_us: int) -> None:
-        self.orders.undo()
         self.orders.step(now_us)
         try:
             self._look(now_us)
@@ -92,6 +91,16 @@ class Rules(Part):
             # of samples.db; one of alerts.db comes from below and goes up
             self.fault = (str(error), self.fault[1] if self.fault else now_us)
             return
+        try:
+            self._judge(now_us, read_all)
+        except StoreError:
+            raise
+        except Exception:
+            self.store_failed("")  # what was judged is not what was kept: from what was kept, once more
+            raise
+
+    def _judge(self, now_us: int, read_all: bool) -> None:
+        assert self.engine is not None
         self._caught_up = self._caught_up or read_all or now_us - self._began_us > CATCH_UP_US
         if self._caught_up:
             self._hear_sys(now_us)
@@ -110,6 +119,7 @@ class Rules(Part):
         self.engine, self._changed = None, True
         try:
             self._read_cursors()
+            self.devices.begin()
         except StoreError:
             self.intake.cursors = {}
 
@@ -140,7 +150,8 @@ class Rules(Part):
         rows = {row.id: row for row in self.hall.reader.series()} if self._looked_us == 0 or self._changed else None
         self._looked_us = now_us
         same = reported.keys() == self._reported.keys() and all(
-            told is self._reported[device] for device, told in reported.items())
+            _plugins(told) == _plugins(self._reported[device]) for device, told in reported.items()
+            if told is not self._reported[device])
         if same and not self._changed and (rows is None or rows.keys() == self._rows.keys()):
             return
         self._reported = reported
@@ -260,6 +271,10 @@ class Rules(Part):
     def standing(self) -> dict[str, Any]:
         """For the desk: how far behind the samples it is."""
         return {"behind": len(self.intake.behind), "samples": self.intake.samples, "caught_up": self._caught_up}
+
+
+def _plugins(told: Reported | None) -> object:
+    return None if told is None else told.plugins
 
 
 def _of_all(rule: Rule) -> str:

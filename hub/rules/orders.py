@@ -29,17 +29,21 @@ class Orders:
         self._hall = hall
         self._ready: list[OrderRow] = []
         self._answers: queue.SimpleQueue[tuple[int, Result]] = queue.SimpleQueue()
+        self._settled: list[tuple[int, Result]] = []
+        """Of this step: told again if it does not hold."""
 
     def begin(self) -> None:
         with self._hall.db.writing():
             rules_rows.settle_all_intended(self._hall.db, STOPPED)
 
     def step(self, now_us: int) -> None:
+        self._settled = []
         while True:
             try:
                 n, result = self._answers.get_nowait()
             except queue.Empty:
                 return
+            self._settled.append((n, result))
             rules_rows.settle(self._hall.db, n, "done" if result.ok else "failed", result.text)
 
     def record(self, changes: list[Change], rules: Mapping[str, Rule], now_us: int) -> None:
@@ -66,9 +70,12 @@ class Orders:
     def undo(self) -> None:
         """The transaction did not hold."""
         self._ready.clear()
+        for answer in self._settled:
+            self._answers.put(answer)
+        self._settled = []
 
     def send(self) -> None:
-        ready, self._ready = self._ready, []
+        ready, self._ready, self._settled = self._ready, [], []
         for row in ready:
             device, node, prop = row.target.split("/")
             self._hall.commander.order(device, node, prop, msgspec.json.decode(row.value), f"rule {row.rule}",

@@ -125,7 +125,12 @@ def counts(db: Rows) -> dict[str, dict[str, int]]:
 
 
 def begin_firing(db: AlertsDb, rule: str, subject: str, from_us: int, text: str) -> int:
+    """Its number; one that is open already is the same."""
     with db.writing() as connection:
+        row = connection.execute("SELECT n FROM rule_firings WHERE rule = ? AND subject = ? AND to_us IS NULL",
+                                 (rule, subject)).fetchone()
+        if row is not None:
+            return int(row["n"])
         n = connection.execute("INSERT INTO rule_firings (rule, subject, from_us, text) VALUES (?, ?, ?, ?)",
                                (rule, subject, from_us, text)).lastrowid or 0
         connection.execute("DELETE FROM rule_firings WHERE n <= ? AND to_us IS NOT NULL", (n - KEPT_FIRINGS,))

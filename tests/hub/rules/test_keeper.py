@@ -10,6 +10,7 @@ import pytest
 
 from hub.notify.commander import Result
 from hub.store import rules_rows
+from hub.store.errors import StoreFull
 from tests.hub.rules.lab import AIR, LEVELS, WATER, Lab
 
 RULE = 'id = "stuffy"\ntitle = "Stuffy"\nkind = "threshold"\nof = "hut/air/co2_ppm"\nabove = 1000\nhysteresis = 100\n'
@@ -182,3 +183,40 @@ def test_a_device_rule_is_sent_once_and_not_evaluated_here(lab: Lab) -> None:
     lab.ask("rule.remove", id="stuffy")
     lab.second(4)
     assert rules_rows.desired(lab.service.db)["hut"] == (3, b"{}")
+
+
+def test_b18_a_second_that_could_not_be_kept_is_done_again_and_commands_once(
+        lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.ask("rule.put", toml=RULE + 'then = [{set = "hall/fan/on", value = true}]\n')
+    lab.second(0)
+    sent: list[tuple[object, ...]] = []
+    lab.service.hall.commander.order = lambda *args: sent.append(args)  # type: ignore[method-assign]
+    lab.store(AIR, (0, 1200))
+    db = lab.service.db
+
+    def full(*_: object) -> None:
+        raise StoreFull(path=lab.settings.alerts_db)
+
+    monkeypatch.setattr(rules_rows, "put_states", full)
+    lab.second(1)
+    assert sent == [] and rules_rows.firings(db) == []
+    monkeypatch.undo()
+    lab.second(2)
+    lab.second(3)
+    assert len(sent) == 1 and len(rules_rows.firings(db)) == 1
+    assert "rule:stuffy:hut/air/co2_ppm" in lab.conditions()
+
+
+def test_samples_that_cannot_be_read_are_said_and_then_caught_up_with(lab: Lab) -> None:
+    lab.ask("rule.put", toml=RULE)
+    lab.store(AIR, (0, 800))
+    lab.second(1)
+    path = lab.settings.samples_db
+    away = path.with_suffix(".away")
+    path.rename(away)
+    lab.second(2)
+    assert "cannot read the samples" in lab.conditions()["hub:rules"].title
+    away.rename(path)
+    lab.store(AIR, (3, 1200))
+    lab.second(4)
+    assert list(lab.conditions()) == ["rule:stuffy:hut/air/co2_ppm"]
