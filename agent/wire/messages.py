@@ -10,6 +10,7 @@ from msgspec import Struct
 from agent.api import Climate, Property
 
 MAX_TTL_S = 60.0
+DESIRED_FORMAT = 1
 MAX_SET_BYTES = 16384
 """Nobody commands with more: the value of one command, as it stands on a ``/set`` topic."""
 
@@ -63,18 +64,21 @@ class Reported(Struct, frozen=True, omit_defaults=True):
     epoch: str = ""
     """Of the spool that is in use: who reads another one here than it wrote has a twin (B12)."""
     rules_version: int = 0
-    """:attr:`Desired.version` of the rules in force here; 0 while there are none."""
+    """:attr:`Desired.version` of the rules in force here; 0 until some came."""
     rules_refused: dict[str, str] = {}
     """Rule -> one line, for each one of that version that this device does not take."""
 
 
-class Desired(Struct, frozen=True):
+class Desired(Struct, frozen=True, omit_defaults=True):
     """Retained on ``hutkeeper/1/<device>/desired``: the rules with ``where = "<device>"``, evaluated there and nowhere
-    else. An empty payload, or one without rules, removes them. ``version`` grows with every change."""
+    else. One without rules removes them; so does an empty payload, but only a device that is connected hears of that.
+    ``version`` grows with every change."""
 
     version: int
     rules: dict[str, str]
     """Rule id -> its TOML."""
+    format: int = 1
+    """Of this document; an agent refuses a newer one than :data:`DESIRED_FORMAT` and goes on with what it has."""
 
 
 class Request(Struct, frozen=True, omit_defaults=True):

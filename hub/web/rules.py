@@ -49,7 +49,7 @@ class Line(Struct, frozen=True):
     def dot(self) -> str:
         if self.entry.rule is None:
             return "bad"
-        if not self.entry.enabled:
+        if not self.entry.enabled or not self.counts:
             return "calm"
         return next((dot for standing, dot in (("firing", "bad"), ("pending", "warn"), ("no_data", "warn"))
                      if self.counts.get(standing)), "good")

@@ -162,9 +162,16 @@ def test_shots_of_rules_have_no_barrier_and_fit_a_phone(
     folder = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     until("rules stand", lambda: notify.parts and "no-data" in filled.login("anna").get("/rules").text, timeout_s=20)
+    many = "HUTKEEPER_SHOTS" in os.environ
+    for n in range(12 if many else 2):
+        ask(filled.settings.hub.run_dir, "rule.put", {"toml": RULE.replace("stuffy", f"stuffy-{n}").replace(
+            "1000", str(500 + 100 * n)).replace("Stuffy", f"Stuffy {n}: the air of a room with a long name").replace(
+            "hold_s = 300", "hold_s = 0")}, who="anna")
+    anna = filled.login("anna")
+    until("it fires", lambda: "1 firing" in anna.get("/rules").text, timeout_s=20)
     for size, scheme in (("desktop", "light"), ("phone", "dark")):
         tab = open_tab(size, scheme, java_script_enabled=True)
-        for name, path in (("rules", "/rules"), ("rule", "/rule/no-data"), ("new", "/rules/new")):
+        for name, path in (("rules", "/rules"), ("rule", "/rule/stuffy-0"), ("new", "/rules/new")):
             tab.page.goto(f"{filled.url}{path}")
             if name == "new":
                 tab.page.locator("textarea").fill(RULE)
