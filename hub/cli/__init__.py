@@ -28,6 +28,7 @@ COMMANDS = {
     "ledger": "hub.cli.ledger",
     "export": "hub.cli.export",
     "energy": "hub.cli.energy",
+    "rules": "hub.cli.rules",
     "user": "hub.cli.people",
     "token": "hub.cli.people",
     "pair-code": "hub.cli.house",

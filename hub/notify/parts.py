@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hub.alerts.book import Book
 from hub.notify.part import Hall, Part
+from hub.rules.keeper import Rules
 
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
-    return []
+    return [Rules(hall)]

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.store import connect
+from hub.store import connect, rules_rows
 from hub.store.errors import SchemaNewer, StoreError, named
 
 META = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
-STEPS: list[str] = [META]
+STEPS: list[str] = [META, rules_rows.TABLES]
 """From version n to n + 1. A shipped step is never edited."""
 CHECKPOINT_PAGES = 1000
 

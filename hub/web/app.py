@@ -23,6 +23,7 @@ from hub.web import (
     login,
     metrics,
     people,
+    rules,
     seeds,
     series,
     speak,
@@ -79,6 +80,7 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(energy.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))
     app.register_blueprint(people.blueprint(hut, gate, audit))
+    app.register_blueprint(rules.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
     app.register_blueprint(metrics.blueprint(hut))

@@ -26,7 +26,7 @@ CALLS = ("/set_profile", "/set_base_profile", "/set_suppl_profile", "/set_except
 OPEN = {"GET /alive", "GET /login", "POST /login", "POST /login/first", "GET /login/ca.pem",
         "GET /static/<path:filename>", "POST /pair/hello", "POST /pair/sign",
         *(f"GET {prefix}{path}" for prefix in ("", "/api/v1") for path in CALLS)}  # they say: POST with a token
-ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z")
+ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z|/rules/")
 TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z)")
 OPERATOR = re.compile(
     r"/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|/api/v1/devices/.*/properties/")
