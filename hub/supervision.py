@@ -8,6 +8,7 @@ another to start or to stay up, so the order is for a quiet log only.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -32,6 +33,8 @@ STEADY_S = 20.0
 """A part that ran this long is started again at once."""
 STOP_S = 10.0
 LOOK_S = 0.25
+OOM = {"web": 500, "mirror": 400, "notify": 200, "ingest": 200}
+"""B60: pages go first; on one machine with an agent its plugins (300) come before ingest, and control never."""
 LIVES = "parts.json"
 
 
@@ -68,6 +71,14 @@ def command(settings: Settings, part: str) -> list[str]:
     return [*own, part, "--config", str(settings.path)]
 
 
+def first_to_go(score: int) -> None:
+    """Where the kernel's OOM killer finds this process (proc(5), oom_score_adj): a higher one goes first."""
+    path = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):
+        if score > int(path.read_text()):
+            path.write_text(str(score))
+
+
 class Part:
     """One child process and when it may be started again."""
 
@@ -92,6 +103,7 @@ class Part:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)  # it died between fork and prctl
+            first_to_go(OOM.get(self.name, 0))
 
         self.started_s = time.monotonic()
         # A group of its own: Ctrl-C reaches the parent alone, and the parent stops the parts in their order.

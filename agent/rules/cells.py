@@ -158,7 +158,8 @@ class NoDataCell(Cell):
 
     def restore(self, kept: list[Any]) -> None:
         super().restore(kept)
-        self.began_us = kept[3]
+        if kept[3] != FAR_US or self.began_us is not None:  # it is expected now, and was not before
+            self.began_us = kept[3]
 
 
 class OverrideCell(Cell):

@@ -37,6 +37,7 @@ class Declared(Struct, frozen=True):
     """It should come even if none has come yet."""
     comes_and_goes: bool = False
     """Its silence is no fault."""
+    diagnostic: bool = False
     plugin: str = ""
     """The plugin's instance."""
 
@@ -66,6 +67,6 @@ def of_reported(device: str, reported: Reported) -> Iterator[Declared]:
                     device, node.id, prop.name.replace("-", "_"), title_of(prop), prop.unit or "", prop.datatype,
                     prop.device_class or "", prop.options, prop.state_class == "total_increasing", prop.event,
                     None if silent else age, not silent and not prop.optional and not prop.comes_and_goes,
-                    prop.comes_and_goes, plugin.instance)
+                    prop.comes_and_goes, prop.diagnostic, plugin.instance)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import tzinfo
 from itertools import count
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from agent.rules.declared import Declared
 from agent.rules.hold import FAR_US, Standing
-from agent.rules.model import AllOf, Rule, pattern_of
+from agent.rules.model import AllOf, Leaf, NoData, Rule, pattern_of
 from agent.rules.subject import Part, Subject
 from agent.rules.words import duration
 
@@ -68,10 +68,11 @@ class Change(Struct, frozen=True):
 class Line:
     """One series: who waits for its samples."""
 
-    __slots__ = ("engine", "last_us", "waiting")
+    __slots__ = ("declared", "engine", "last_us", "waiting")
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, declared: Declared) -> None:
         self.engine = engine
+        self.declared = declared
         self.waiting: list[tuple[Subject, Part]] = []
         self.last_us = 0
 
@@ -109,15 +110,38 @@ class Engine:
         self.now_us = 0
         for rule in self.rules.values():
             if rule.kind in ("all", "any"):
-                self._subject(rule, "")
+                self._new.append(self._subject(rule, ""))
         self.declare(declarations)
 
     # --- what there is ----------------------------------------------------------------------------------------
 
     def declare(self, declarations: Iterable[Declared]) -> None:
-        """More series that are known now. What is known already stays as it is."""
+        """Series that are known now, or declared otherwise than before: what was seen of them stays."""
         for declared in declarations:
-            self.line(declared)
+            line = self._lines.get(declared.key)
+            if line is None:
+                self.line(declared)
+            elif line.declared != declared:
+                self._again(line, declared)
+
+    def _again(self, line: Line, declared: Declared) -> None:
+        line.declared = declared
+        before = {(subject.rule.id, part.n): (subject, part) for subject, part in line.waiting}
+        line.waiting = []
+        for rule, n, leaf in self._watching(declared):
+            if (known := before.pop((rule.id, n), None)) is None:
+                self._wait(line, rule, n, leaf)
+                continue
+            subject, part = known
+            subject.renew(part, declared)
+            self._new.append(subject)
+            line.waiting.append(known)
+        for subject, part in before.values():  # its silence says nothing any more
+            subject.parts.remove(part)
+            if not subject.parts:
+                self.subjects.pop((subject.rule.id, subject.name), None)
+                self.firing.pop((subject.rule.id, subject.name), None)
+                subject.gone = True
 
     def line(self, declared: Declared) -> Line:
         """The way in for one series; made on first use."""
@@ -125,16 +149,24 @@ class Engine:
         found = self._lines.get(series)
         if found is not None:
             return found
-        line = self._lines[series] = Line(self)
-        path = declared.subject
-        for rule, n, leaf, pattern in self._candidates(declared):
-            if pattern.match(path) is None or len(self.subjects) >= MAX_SUBJECTS:
-                continue
-            if leaf.__struct_config__.tag == "no_data" and leaf.after_s is None and declared.max_age_s is None:
-                continue  # its silence says nothing
-            subject = self._subject(rule, "" if rule.kind in ("all", "any") else path)
-            line.waiting.append((subject, subject.add(leaf, declared, n)))
+        line = self._lines[series] = Line(self, declared)
+        for rule, n, leaf in self._watching(declared):
+            self._wait(line, rule, n, leaf)
         return line
+
+    def _watching(self, declared: Declared) -> Iterator[tuple[Rule, int, Leaf]]:
+        for rule, n, leaf, pattern in self._candidates(declared):
+            if pattern.match(declared.subject) is None or len(self.subjects) >= MAX_SUBJECTS:
+                continue
+            if isinstance(leaf, NoData) and leaf.after_s is None and (
+                    declared.max_age_s is None or declared.comes_and_goes):
+                continue  # its silence says nothing
+            yield rule, n, leaf
+
+    def _wait(self, line: Line, rule: Rule, n: int, leaf: Leaf) -> None:
+        subject = self._subject(rule, "" if rule.kind in ("all", "any") else line.declared.subject)
+        line.waiting.append((subject, subject.add(leaf, line.declared, n)))
+        self._new.append(subject)
 
     def watches(self, declared: Declared) -> bool:
         """Whether any rule looks at it."""
@@ -156,7 +188,6 @@ class Engine:
         subject = self.subjects.get(key)
         if subject is None:
             subject = self.subjects[key] = Subject(rule, name, self.zone)
-            self._new.append(subject)
         return subject
 
     # --- what happens -----------------------------------------------------------------------------------------
@@ -172,8 +203,11 @@ class Engine:
         """Time goes on: about once a second."""
         self.now_us = max(self.now_us, now_us)
         if self._new:
-            for subject in self._new:
+            for subject in dict.fromkeys(self._new):
+                if subject.gone:
+                    continue
                 subject.begin(now_us)
+                subject.changed = True
                 subject.due_us = 0
                 self._run(subject, now_us)
             self._new = []
@@ -181,6 +215,8 @@ class Engine:
         while due and due[0][0] <= now_us:
             _, _, subject = heapq.heappop(due)
             subject.scheduled_us = FAR_US
+            if subject.gone:
+                continue
             self._run(subject, now_us)
 
     def _run(self, subject: Subject, t_us: int) -> None:
@@ -310,3 +346,6 @@ class Engine:
 def fingerprint(rule: Rule) -> int:
     """Another one when what it says may be another one: words and orders do not count."""
     return crc32(msgspec.json.encode([rule.between, rule.when]))
+
+
+__all__ = ["Change", "Declared", "Engine", "Line", "Outcome", "Sample", "fingerprint"]

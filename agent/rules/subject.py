@@ -31,9 +31,10 @@ class Gate:
 class Part:
     """A condition on one series."""
 
-    __slots__ = ("cell", "declared", "hold", "n")
+    __slots__ = ("cell", "declared", "hold", "n", "when")
 
     def __init__(self, leaf: Leaf, declared: Declared, n: int) -> None:
+        self.when = leaf
         self.cell: Cell = make(leaf, declared)
         self.declared = declared
         self.hold = Hold(leaf.hold_s, leaf.calm_s or 0.0)
@@ -45,8 +46,8 @@ class Part:
 class Subject:
     """Feed it samples in order; :meth:`run` lets time go on. After each call ``hold`` is how it stands."""
 
-    __slots__ = ("changed", "due_us", "gate", "hold", "moved", "name", "parts", "rule", "scheduled_us", "several",
-                 "single")
+    __slots__ = ("changed", "due_us", "gate", "gone", "hold", "moved", "name", "parts", "rule", "scheduled_us",
+                 "several", "single")
 
     def __init__(self, rule: Rule, name: str, zone: tzinfo) -> None:
         self.rule = rule
@@ -61,6 +62,7 @@ class Subject:
         self.changed = False
         """Something that has to be kept is other than it was."""
         self.moved = False
+        self.gone = False
 
     def add(self, leaf: Leaf, declared: Declared, n: int) -> Part:
         part = Part(leaf, declared, n)
@@ -68,6 +70,17 @@ class Subject:
         if not self.several:
             self.single = part.cell
         return part
+
+    def renew(self, part: Part, declared: Declared) -> None:
+        """The same series, declared otherwise."""
+        kept = part.cell.kept()
+        single = self.single is part.cell
+        part.declared = declared
+        part.cell = make(part.when, declared)
+        part.cell.restore(kept)
+        if single:
+            self.single = part.cell
+        self.due_us = 0
 
     def begin(self, t_us: int) -> None:
         """It is watched from now on."""

@@ -60,9 +60,13 @@ class Machine:
         for why in self._reboots().untold() if self._data_dir is not None else ():
             self._notices.say("warning", f"this machine was restarted by its watchdog: {why}")
 
-    def tick(self) -> None:
+    def beat(self) -> None:
+        """The watchdog moves."""
         if self._feeder is not None:
             self._feeder.beat()
+
+    def tick(self) -> None:
+        self.beat()
         if self._ordered_s is not None and self._now() - self._ordered_s >= ORDERLY_S:
             self._ordered_s = None
             if self._hardware is None:

@@ -60,6 +60,8 @@ class Watchdog:
         self.machine = Machine(run_dir, notices, monotonic_s)
         self.last_words = LastWords(data_dir / "log")
         self._wall_s = wall_s
+        self.beat: Callable[[], None] = lambda: None
+        """Of this process's own fuse."""
         self._desired = data_dir / desired.FILE
         self.tally = Tally(run_dir)
         self._own = Progress(run_dir, WATCHDOG, 30.0)
@@ -199,6 +201,8 @@ class Watchdog:
             self.notices.say("warning", f"{action.program}: {error}")
 
     def _call(self, method: str, *args: Any) -> Any:
+        self.beat()  # a long round of many calls is no standstill
+        self.machine.beat()
         return rpc.call(self.run_dir / conf.SOCKET, method, *args)
 
     # --- an edited agent.toml -------------------------------------------------------------------------------
@@ -361,6 +365,7 @@ def main(config: Path) -> int:
     watchdog = Watchdog(run_dir, config.absolute(), Notices(run_dir), data_dir)
     heartbeat = Heartbeat(limit_s=STUCK_S)
     heartbeat.start()
+    watchdog.beat = heartbeat.beat
     waiting = False
     while True:
         if not waiting:

@@ -17,8 +17,8 @@ MAINS, INTERNET, BROKER, HUB = "mains", "internet", "broker", "hub"
 HUB_STOPS = ("hub:ingest", "hub:store", "hub:E_DB_FULL", "hub:E_DB_CORRUPT", "hub:E_SECOND_HUB")
 """Conditions of the hub that keep samples from being stored. A page that cannot be served explains nothing."""
 DEVICE_STOPS = ("lost:", "silent:")
-CONNECTION = ("lost:", "silent:", "starting:")
-"""What a device's connection says; it does not pass through the hub's store."""
+THROUGH_HUB = ("rule:", "backlog:", "canary:")
+"""Conditions that hang on the hub's store. A device's connection does not, nor what a device finds by itself."""
 
 
 class House(Struct, frozen=True):
@@ -60,7 +60,7 @@ def causes(key: str, subject: str, house: House) -> list[str]:
             instance = house.plugins.get(device, {}).get(node, node)
             own = [f"plugin:{device}/{node}"] if instance == node else [f"plugin:{device}/{node}",
                                                                          f"plugin:{device}/{instance}"]
-            return [*own, f"device:{device}", HUB, *_of_device(device, house)]
+            return [*own, f"device:{device}", *_hub(key), *_of_device(device, house)]
         case "plugin":
             device, _, node = rest.partition("/")
             instance = house.plugins.get(device, {}).get(node, node)
@@ -68,7 +68,7 @@ def causes(key: str, subject: str, house: House) -> list[str]:
             return [*own, f"device:{device}", *_of_device(device, house)]
         case "device":
             own = [] if key.startswith("lost:") else [subject]
-            return [*own, *([] if key.startswith(CONNECTION) else [HUB]), *_of_device(rest, house)]
+            return [*own, *_hub(key), *_of_device(rest, house)]
         case "hub":
             return [BROKER, INTERNET]
         case "broker":
@@ -78,10 +78,16 @@ def causes(key: str, subject: str, house: House) -> list[str]:
     return []
 
 
-def explains(cause_key: str, cause_subject: str, cause_of_absence: bool, subject: str) -> bool:
+def _hub(key: str) -> list[str]:
+    return [HUB] if key.startswith(THROUGH_HUB) or key.endswith(":no-receipt") else []
+
+
+def explains(cause_key: str, cause_subject: str, cause_of_absence: bool, key: str, subject: str) -> bool:
     """Whether an alert of a subject that :func:`causes` names is a cause indeed: of two that say of the same thing that
-    it does not come neither explains the other, unless it is not even connected."""
-    return cause_subject != subject or not cause_of_absence or cause_key.startswith("lost:")
+    it does not come neither explains the other, unless it is not even connected, or a rule says once more what is
+    known."""
+    return (cause_subject != subject or not cause_of_absence or cause_key.startswith("lost:")
+            or (key.startswith("rule:") and not cause_key.startswith("rule:")))
 
 
 def _of_device(device: str, house: House) -> list[str]:

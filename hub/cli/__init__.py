@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "hub.cli.export",
     "energy": "hub.cli.energy",
     "messages": "hub.cli.messages",
+    "rules": "hub.cli.rules",
     "user": "hub.cli.people",
     "token": "hub.cli.people",
     "pair-code": "hub.cli.house",

@@ -75,7 +75,11 @@ def of_log_line(text: str) -> tuple[str, str, str] | None:
     if told is not None:
         first, _, below = text[told.end():].partition("\n")
         service = told[1] or "agent"
-        return service, below if BEGIN in below else f"{first}\n{below}".strip(), service
+        if BEGIN not in below:
+            return service, f"{first}\n{below}".strip(), service
+        kind = first.partition(":")[0]
+        ended = any(line.startswith(kind) for line in below.splitlines())
+        return service, below if ended else f"{below}\n{first}", service  # a long one came without its end
     bug = BUG.match(text)
     if bug is not None:
         return bug[1], text[bug.start(3):], f"{bug[1]} {bug[2]}"

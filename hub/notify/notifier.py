@@ -51,7 +51,8 @@ class Notifier(Part):
         self.ways: dict[str, Way] = {one.name: self._way(one) for one in self.settings.channel}
         self.ways[CANARY] = NullWay()
         self.ladder = Ladder(hall.db, self.settings, self.hours, self._current)
-        self.outbox = Outbox(hall.db, self.settings, self._style)
+        self.outbox = Outbox(hall.db, self.settings, self._style,
+                             lambda alert_id: len(alert_rows.children(hall.db, alert_id)))
         self.sending = Sending(hall.db, self.ways, hall.now_us, self._ack)
         self.replies = Replies(hall.db, self.settings, hall.reader, self._ask, self._is_event)
         self._leaving: list[Message] = []

@@ -6,18 +6,23 @@ storm makes few messages with an exact count. A message's text and key stay the 
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
 
 from hub.notify import texts
 from hub.notify.ladder import S_US, unpacked
 from hub.notify.links import MOST
 from hub.notify.settings import SEVERITIES, Channel, Notify
-from hub.notify.texts import Style, Told
+from hub.notify.texts import Style, Text, Told
 from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsDb
 from hub.store.outbox_rows import Message, Notice
+
+log = logging.getLogger(__name__)
 
 TEN_MIN_US = 600 * S_US
 DAY_US = 86_400 * S_US
@@ -35,8 +40,12 @@ OVER = "over before it could be told"
 
 
 class Outbox:
-    def __init__(self, db: AlertsDb, settings: Notify, style: Callable[[Channel, int], Style]) -> None:
+    """``children``: how many alerts are listed under one by now."""
+
+    def __init__(self, db: AlertsDb, settings: Notify, style: Callable[[Channel, int], Style],
+                 children: Callable[[int], int] = lambda alert_id: 0) -> None:
         self._db = db
+        self._children = children
         self._settings = settings
         self._style = style
 
@@ -113,12 +122,18 @@ class Outbox:
             latest[one.alert_id] = Told(carried.alert, one.what, carried.children, one.over,
                                         one.why in ("quiet", "digest"))
         told = list(latest.values())
+        if len(told) == 1:
+            told = [replace(told[0], children=max(told[0].children, self._children(told[0].alert.id)))]
         style = self._style(channel, now_us)
+        total = since_us = None
         if burst:
-            first_us = min(min(one[0] for one in burst), min(one.t_us for one in notices))
-            text = texts.compose(told, style, total=len(told) + sum(n for _, n in burst), since_us=first_us)
-        else:
-            text = texts.compose(told, style)
+            since_us = min(min(one[0] for one in burst), min(one.t_us for one in notices))
+            total = len(told) + sum(n for _, n in burst)
+        try:
+            text = texts.compose(told, style, total=total, since_us=since_us)
+        except Exception:  # words that cannot be put well must still come
+            log.exception("a message of %d alerts", len(told))
+            text = Text(style.place, "; ".join(one.alert.title for one in told[:3])[:140])
         what = {one.what for one in told}
         kind = ("digest" if burst or any(one.late for one in told) else "resolved" if what == {"resolved"}
                 else "mixed" if "resolved" in what else "alert")

@@ -8,9 +8,10 @@ from hub.alerts.hub_side import HubSide
 from hub.logbook.gather import Gather
 from hub.notify.notifier import Notifier
 from hub.notify.part import Hall, Part
+from hub.rules.keeper import Rules
 from hub.watch.part import Watch
 
 
 def make_parts(hall: Hall, book: Book) -> list[Part]:
     devices = Devices(hall, book)
-    return [devices, HubSide(hall, devices), Watch(hall), Gather(hall), Notifier(hall)]
+    return [devices, HubSide(hall, devices), Watch(hall), Rules(hall), Gather(hall), Notifier(hall)]

@@ -1,4 +1,5 @@
-"""Answers of people: commands by SMS whose code the modem has checked, and a button in the house.
+"""Answers: commands by SMS whose code the modem has checked, a button in the house, and what the modem could not
+deliver.
 
 Both are read from the store of samples, so one that came while this process was down is found too; each is acted on
 once. A number alone acknowledges nothing: the modem passes a command on only with a code that was sent to that number.
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+from agent.wire import private
 from hub.notify.asks import Refused
 from hub.notify.settings import Channel, Notify
 from hub.store import outbox_rows as rows
@@ -50,6 +52,12 @@ class Replies:
             for sample in self._fresh(f"{device}/{node}/command", self._samples(device, node, "command"), now_us):
                 if isinstance(sample.value, dict):
                     self._command(channels, sample.value)
+            for sample in self._fresh(f"{device}/{node}/sent", self._samples(device, node, "sent"), now_us):
+                told = sample.value
+                if isinstance(told, dict) and told.get("ok") is False and isinstance(told.get("id"), str):
+                    # the modem took it and could not deliver it: nobody was told by it, so the ladder goes on
+                    error = private.without(str(told.get("error", "given up by the modem")), {"to": told.get("to")})
+                    rows.take_back(self._db, told["id"], error[:200], now_us)
         if self._settings.button is not None and self._pressed(self._settings.button, now_us):
             self._acknowledge(rows.told_open(self._db, None, None), "button in the house")
 

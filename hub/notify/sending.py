@@ -48,6 +48,8 @@ class Sending:
         self._lock = threading.Lock()
         self._flights: dict[tuple[str, str], Flight] = {}
         self._left: dict[str, list[Flight]] = {}
+        self._failing: set[tuple[str, str]] = set()
+        """Lanes whose trouble is in the log already."""
         self._unwritten: list[tuple[Message, Outcome]] = []
         self._settling: list[tuple[Message, Outcome]] = []
 
@@ -132,8 +134,14 @@ class Sending:
         except StoreError:
             with self._lock:
                 self._unwritten.append((message, outcome))
-        if not outcome.ok:
-            log.warning("channel %s: %s", message.channel, outcome.error)
+        with self._lock:
+            first = lane not in self._failing
+            works = outcome.ok or outcome.later or outcome.declined
+            self._failing.discard(lane) if works else self._failing.add(lane)
+        if works and not first:
+            log.info("channel %s delivers again", message.channel)
+        elif not works and first:
+            log.warning("channel %s: %s; trying on", message.channel, outcome.error)
         with self._lock:
             if self._flights.get(lane) is flight:
                 del self._flights[lane]
@@ -142,6 +150,8 @@ class Sending:
         now = self._now_us()
         if outcome.ok:
             rows.end_sent(self._db, message, now)
+        elif outcome.declined:
+            rows.end_without(self._db, message, "dropped", outcome.error, now)
         elif outcome.later:
             rows.postpone(self._db, message, outcome.error, now + round(HELD_S * 1e6))
         else:

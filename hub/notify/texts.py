@@ -168,7 +168,9 @@ def _head(told: Sequence[Told], style: Style, total: int | None, since_us: int |
                 "They were held back, so that this stays readable.")
     if any(one.late for one in told):
         over = sum(one.over or one.what == "resolved" for one in told)
-        gone = " All are over or seen." if over == len(told) else f" {grouped(over)} are over or seen." if over else ""
+        gone = ""
+        if over:
+            gone = " All are over or seen." if over == len(told) else f" Over or seen: {grouped(over)}."
         return f"{_count(told)} while nobody was to be disturbed.{gone}"
     worst = _worst(told)
     at = min(one.alert.since_us for one in told)

@@ -376,6 +376,22 @@ def end_without(db: AlertsDb, one: Message, state: State, error: str, now_us: in
                         (one.channel, one.recipient))
 
 
+def take_back(db: AlertsDb, key: str, error: str, now_us: int) -> bool:
+    """Of a message that was accepted and was not delivered after all."""
+    with db.writing() as con:
+        found = con.execute("SELECT id, channel, recipient FROM messages WHERE key = ? AND state = 'sent'",
+                            (key,)).fetchone()
+        if found is None:
+            return False
+        con.execute("UPDATE messages SET state = 'given_up', ended_us = ?, error = ? WHERE id = ?",
+                    (now_us, error, found["id"]))
+        con.execute("UPDATE notices SET state = 'dropped' WHERE message_id = ?", (found["id"],))
+        con.execute("UPDATE lanes SET given_up = given_up + 1, sent = sent - 1, fails = fails + 1, error = ?, "
+                    "failing_since_us = coalesce(failing_since_us, ?) WHERE channel = ? AND recipient = ?",
+                    (error, now_us, found["channel"], found["recipient"]))
+    return True
+
+
 def all_over(rows: Rows, one: Message) -> bool:
     """Nothing in it needs to be told any more: every alert of it is off its ladder."""
     return one.kind == "alert" and not rows.rows(

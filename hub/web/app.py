@@ -31,6 +31,7 @@ from hub.web import (
     machines,
     metrics,
     people,
+    rules,
     seeds,
     series,
     speak,
@@ -96,6 +97,7 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(people.blueprint(hut, gate, audit))
     app.register_blueprint(channels.blueprint(hut, audit))
     app.register_blueprint(acknowledge.blueprint(hut, audit))
+    app.register_blueprint(rules.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
     app.register_blueprint(logbook.blueprint(hut, parts, audit))

@@ -71,7 +71,8 @@ class Hut:
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
 
     def ask(self, name: str, args: dict[str, Any] | None = None) -> Any:
-        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away."""
+        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away, which
+        the application answers as 409 and 503 with their line."""
         return asks.ask(self.settings.hub.run_dir, name, args, who=g.caller.name)
 
     def canary(self, device_id: str) -> Canary | None:

@@ -20,6 +20,8 @@ class Outcome(Struct, frozen=True):
     """One line, without secrets."""
     later: bool = False
     """The other end works and holds it back (its cap)."""
+    declined: bool = False
+    """The other end works and does not say it (quiet hours there): this message is over."""
     unsure: bool = False
     """It may have been taken all the same: no answer came."""
 

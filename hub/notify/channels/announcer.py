@@ -10,6 +10,8 @@ from hub.store.outbox_rows import Message
 
 GOOD_S = 300
 """What could not be said within this is not said: it would be news no more."""
+DECLINED = ("quiet hours until", "announcements are disabled")
+"""An announcer's own words for what is no trouble."""
 PRIORITIES = {"critical": "alarm", "error": "high"}
 
 
@@ -27,5 +29,6 @@ class AnnouncerWay:
         done = ordered(self._commander, self._channel.node, "say", value)
         if done.ok:
             return Outcome(True)
-        return Outcome(False, private.without(done.text, value),
+        return Outcome(False, private.without(done.text, value), later="locked by" in done.text,
+                       declined=any(words in done.text for words in DECLINED),
                        unsure=done.sent and "did not answer" in done.text)

@@ -196,6 +196,29 @@ def test_an_event_is_over_at_once() -> None:
     assert standing(engine) == "ok"
 
 
+def test_what_is_declared_later_or_otherwise_counts_from_then_on() -> None:
+    """A device's samples may come before its declaration."""
+    silent = parse('id = "silent"\nkind = "no_data"\nof = "*/*/*"')
+    engine = Engine([silent, rule("threshold", "above = 1000")], [], UTC)
+    engine.feed(sample(T0, 1200))
+    engine.tick(T0 + 3600 * S)
+    assert {one.rule: one.standing for one in engine.outcomes()} == {"r": "firing", "silent": "no_data"}
+    engine.declare([series(max_age_s=30, expected=True)])
+    engine.tick(T0 + 3601 * S)
+    engine.tick(T0 + 3640 * S)
+    assert {one.rule: one.standing for one in engine.outcomes()} == {"r": "firing", "silent": "firing"}
+    engine.feed(sample(T0 + 3650 * S, 900))
+    engine.tick(T0 + 3655 * S)
+    assert {one.rule: one.standing for one in engine.outcomes()} == {"r": "firing", "silent": "firing"}, "calm"
+    engine.feed(sample(T0 + 3675 * S, 900))
+    engine.feed(sample(T0 + 3700 * S, 900))
+    engine.tick(T0 + 3711 * S)
+    assert {one.rule: one.standing for one in engine.outcomes()} == {"r": "ok", "silent": "ok"}
+    engine.declare([series()])
+    engine.tick(T0 + 9000 * S)
+    assert {one.rule: one.standing for one in engine.outcomes()} == {"r": "ok", "silent": "no_data"}
+
+
 # --- never zero --------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from agent.wire import crashes
@@ -80,3 +84,16 @@ def test_the_last_words_of_a_process_are_its_crash_and_nothing_older() -> None:
     assert crashes.last_in(crash) == crash
     assert crashes.last_in("2026-11-26T20:00:00Z ERROR x: unhandled ValueError: on the bus already\ntrace\n") == ""
     assert crashes.last_in("nothing\n") == ""
+
+
+def test_a_service_that_dies_of_an_exception_says_so_at_the_end_of_its_log(tmp_path: Path) -> None:
+    """The real command: the rules of a device whose run folder is a file."""
+    (tmp_path / "run").write_text("")
+    toml = tmp_path / "agent.toml"
+    toml.write_text(f'[device]\nid = "bench"\ndata_dir = "{tmp_path}"\nrun_dir = "{tmp_path}/run"\n'
+                    '[mqtt]\nhost = "127.0.0.1"\nport = 9\n')
+    done = subprocess.run([sys.executable, "-m", "agent.cli", "rules", "--config", str(toml)], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    message = crashes.last_in(done.stderr)
+    assert message.startswith("unhandled NotADirectoryError: ") and "agent/ruling/service.py" in message

@@ -24,6 +24,7 @@ from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsDb
 from hub.store.reader import Reader
 from hub.web.server import connection
+from tests.house import House
 from tests.waiting import until
 
 S = 1_000_000
@@ -37,13 +38,15 @@ class Provider:
     def __init__(self) -> None:
         self.got: list[tuple[float, str, dict[str, Any]]] = []
         self.down = False
+        self.hanging = ""
+        """What a path holds that is not answered."""
         self.release = threading.Event()
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                if "hang" in self.path:
+                if "hang" in self.path or (provider.hanging and provider.hanging in self.path):
                     provider.release.wait(60)
                     return
                 status = 500 if "500" in self.path or provider.down else 200
@@ -73,21 +76,26 @@ class Provider:
 
 
 class Bench:
-    def __init__(self, folder: Path, toml: str, *, now_us: int = EVENING) -> None:
+    """``house``: commands go over its broker to its agents, by the term of its hub."""
+
+    def __init__(self, folder: Path, toml: str, *, now_us: int = EVENING, house: House | None = None) -> None:
         self.now = now_us
         self._run = Path(tempfile.mkdtemp(prefix="hk-", dir="/tmp"))  # unix sockets need a short path
         path = folder / "hub.toml"
         path.write_text(f'[hub]\nname = "Basecamp"\ndata_dir = "{folder}/data"\nrun_dir = "{self._run}"\n'
-                        f"[mqtt]\nhost = '127.0.0.1'\nport = 1\n{toml}")
+                        f"[mqtt]\nhost = '127.0.0.1'\nport = {house.mqtt if house else 1}\n{toml}")
         self.settings = load(path)
         self.db = AlertsDb(self.settings.alerts_db)
         self.desk = Desk(self._run)
         feed = Feed()
         tree = LiveTree(feed)
         client = LiveClient(connection(self.settings), tree, feed)
-        self.reader = Reader(self.settings.samples_db)
+        self.reader = Reader(house.data / "hub" / "samples.db" if house else self.settings.samples_db)
         self.commander = Commander(client, tree, self.reader)
         self.commander.start()
+        self._client = client if house else None
+        if self._client is not None:
+            self._client.start()
         self.hall = Hall(self.settings, db=self.db, tree=tree, feed=feed, client=client, reader=self.reader,
                          desk=self.desk, commander=self.commander, now_us=lambda: self.now)
         self.seen: list[tuple[int, str]] = []
@@ -131,6 +139,8 @@ class Bench:
     def close(self) -> None:
         self.notifier.close()
         self.commander.close()
+        if self._client is not None:
+            self._client.stop()
         self.reader.close()
         self.desk.close()
         self.db.close()

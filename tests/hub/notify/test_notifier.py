@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from agent.settings import SettingsError
 from hub.alerts.model import Event
 from hub.notify import links
 from hub.notify.asks import Refused
-from hub.notify.settings import Notify, Step
+from hub.notify.channels.url import UrlWay, _library, without
+from hub.notify.settings import Channel, Notify, Step
 from hub.settings import load
 from hub.store import outbox_rows as rows
+from tests.hub.notify.killing import kill
 from tests.hub.notify.lab import PARIS, S, bench, provider
 from tests.waiting import until
 
@@ -142,7 +146,7 @@ def test_quiet_hours_hold_all_but_critical_for_the_morning_digest(tmp_path: Path
         assert not any("Cold" in text for text in p.texts()), "06:30 lies within the quiet hours"
         b.second(by_s=200)
         digest = p.texts()[-1]
-        assert digest.startswith("2 alerts while nobody was to be disturbed. 1 are over or seen.")
+        assert digest.startswith("2 alerts while nobody was to be disturbed. Over or seen: 1.")
         assert "warning: Cold cellar, since 00:30 CET" in digest and "over: No light" in digest
         assert b.sent()[-1].kind == "digest"
 
@@ -205,6 +209,14 @@ def test_what_was_under_way_at_the_end_of_a_process_is_sent_again_and_counted(tm
             [one] = b.sent()
             assert one.unsure == 1 and one.tries == 2
             assert rows.lanes(b.db)[0].unsure == 1
+
+
+def test_B66_killed_at_random_moments_nothing_is_lost(tmp_path: Path) -> None:
+    """The short form of ``python -m tests.hub.notify.figures``, which makes a thousand kills."""
+    seen = kill(tmp_path, 5, seed=7, most_s=0.6)
+    assert seen.alerts > 0 and seen.messages > 0
+    assert seen.lost == 0
+    assert seen.twice <= seen.unsure <= 5 * 3 + 3, "what came twice was counted"
 
 
 def test_B18_a_full_database_is_said_once_by_a_channel_that_does_not_need_it(tmp_path: Path) -> None:
@@ -293,6 +305,26 @@ def test_wrong_settings_are_one_line(tmp_path: Path, toml: str, said: str) -> No
     with pytest.raises(SettingsError) as refused:
         load(path)
     assert said in str(refused.value) and "\n" not in str(refused.value) and "secretword" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", [
+    "ntfys://ntfy.sh/a-long-topic-of-your-own", "pover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG@azGDORePK8gMaC0QOYAMyEEuzJnyUi",
+    "pover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG@azGDORePK8gMaC0QOYAMyEEuzJnyUi?priority=high",
+    "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#hut", "tgram://123456789:abcdefg_hijklmnop/12315544",
+    "mailtos://user:password@smtp.example.org?from=hut@example.org&to=me@example.org"])
+def test_the_examples_of_the_readme_are_taken_and_hidden(url: str) -> None:
+    way = UrlWay(Channel(name="push", url=url, timeout_s=7), "Basecamp")
+    service = way._make(_library())
+    assert service is not None and service.socket_read_timeout == 7
+    for secret in ("uQiRzpo4DXghDmr9QzzfQu27cmVRsG", "azGDORePK8gMaC0QOYAMyEEuzJnyUi", "TIiajkdnlazkcOXrIdevi7FQ",
+                   "abcdefg_hijklmnop", "password", "a-long-topic-of-your-own"):
+        assert secret not in without(f"Max retries exceeded with {url} ({url.partition('://')[2]})", url)
+    assert way.about == url.partition(":")[0]
+
+
+def test_the_process_starts_without_the_library_of_a_hundred_services() -> None:
+    code = "import sys, hub.notify.parts, hub.notify.service; sys.exit('apprise' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_without_a_ladder_it_is_push_then_sms_then_speech() -> None:

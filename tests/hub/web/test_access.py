@@ -27,7 +27,7 @@ OPEN = {"GET /alive", "GET /login", "POST /login", "POST /login/first", "GET /lo
         "GET /static/<path:filename>", "POST /pair/hello", "POST /pair/sign",
         "GET /a/<word>", "POST /a/<word>", "GET /a/<word>/done",  # the word is the key, for its alerts alone
         *(f"GET {prefix}{path}" for prefix in ("", "/api/v1") for path in CALLS)}  # they say: POST with a token
-ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z|/channels/.")
+ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z|/(channels|rules)/.")
 TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z|status_report\Z|get_logbook\Z)")
 OPERATOR = re.compile(
     r"/logbook/note\Z|/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|"

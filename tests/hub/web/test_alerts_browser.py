@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,15 @@ def test_shots_of_alerts_have_no_barrier(
     folder = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     axe, wrong = Axe(), []
+    many = 500
     looks = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
     if not (os.environ.get("HUTKEEPER_SHOTS") or os.environ.get("HUTKEEPER_LONG")):
-        looks = [("phone", "dark"), ("desktop", "light")]
+        looks, many = [("phone", "dark"), ("desktop", "light")], 60
     tabs = {look: open_tab(*look) for look in looks}
+    turns = cycle(tabs.items())
 
     def everywhere(name: str, path: str, ready: str) -> None:
-        for (size, scheme), tab in tabs.items():
+        for (size, scheme), tab in tabs.items() if len(tabs) == 4 else [next(turns)]:
             tab.goto(path)
             tab.page.wait_for_selector(ready)
             tab.page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=name != "alerts-500")
@@ -73,14 +76,11 @@ def test_shots_of_alerts_have_no_barrier(
         house.service.book.acknowledge(root.id, "lena", house.now_us)
         house.service.book.silence("many1*", 240, "new switch in the cellar", "otto", house.now_us)
         house.alert("power", "leak", "water flows for 2 h without a pause; kept: nothing; do: close the stopcock")
-        for n in range(500):
+        for n in range(many):
             house.device(f"many{n}", {"host": ("load",)})
-            house.alert(f"many{n}", f"sensor-{n}", f"E_SENSOR_ABSENT thermometer {n}: no sample for {n} s; "
-                        "kept: the heater is off, or another sensor stands in; do: check the thermometer")
+            house.alert(f"many{n}", f"sensor-{n}", f"E_SERIAL /dev/ttyUSB{n}: no answer from meter {n}; "
+                        "kept: the plugin retries; do: check its cable")
         house.run(1)
-        for number, row in enumerate(house.open().values()):
-            row.due_us = 0  # each on its own: as if they had come one after the other
-            assert number < 1000
         house.run(10)
         everywhere("alerts-500", "/alerts", "text=new switch in the cellar")
     assert not wrong, "\n".join(wrong)
