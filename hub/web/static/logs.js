@@ -14,7 +14,7 @@ function add(told) {
     const line = document.createElement("p");
     line.className = of === "warning" ? "warn" : of;
     if (t) { const code = document.createElement("code"); code.textContent = t; line.append(code, " "); }
-    if (LEVELS.indexOf(of) > 1) { const mark = document.createElement("b"); mark.textContent = of; line.append(mark, " "); }
+    if (t && LEVELS.indexOf(of) > 1) { const mark = document.createElement("b"); mark.textContent = of; line.append(mark, " "); }
     line.append(words);
     lines.querySelector(".none")?.remove();
     lines.append(line);
