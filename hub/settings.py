@@ -178,6 +178,14 @@ class Alerts(Struct, frozen=True, kw_only=True):
     """Devices that go on without the mains; one with the plugin ``mains`` does anyway."""
     remote: tuple[DeviceId, ...] = ()
     """Devices that reach the broker by the internet, from another house."""
+    settle_s: Annotated[float, Meta(ge=0, le=15)] = 5.0
+    """A cause may turn up so long before somebody is told; what is critical and no absence waits for nobody."""
+    lost_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
+    """A device that is back within this time (a wireless network, a restart of its agent) is nobody's message."""
+    start_s: Annotated[float, Meta(ge=0, le=600)] = 45.0
+    """After its start the hub waits so long before it believes that something does not come."""
+    over_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
+    """So long something must be no more before its alert is over."""
     history_days: Days = 400
     """How long alerts that are over are kept; 0 is for ever."""
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hub.alerts.graph import House
-from hub.alerts.life import FLAP_US, Life
+from hub.alerts.life import Life
 from hub.alerts.model import Condition, Event
 from hub.alerts.silence import MAX_MATCH, MAX_MINUTES, MAX_WHY
+from hub.alerts.telling import FLAP_US
 from hub.notify.asks import Refused
 from hub.notify.part import Hall, Part
 from hub.store import alert_rows
@@ -53,7 +54,7 @@ class Book(Part):
         """What is known of how things hang together has changed."""
         self._house = house
         if self._life is not None:
-            self._life.house = house
+            self._life.hang(house)
 
     def update(self, conditions: Mapping[str, Condition], now_us: int) -> list[Event]:
         """In the transaction: what has happened since the last call."""
@@ -109,7 +110,8 @@ class Book(Part):
             if self.began_us is None:
                 self.began_us = now_us
             self._life = Life(alert_rows.book(self.hall.db, now_us - FLAP_US),
-                              alert_rows.silences(self.hall.db, now_us), next_id, self.began_us, self._house)
+                              alert_rows.silences(self.hall.db, now_us), next_id, self.began_us, self._house,
+                              self.hall.settings.alerts)
             self._n = n
             # a silence that ended while nobody looked
             self._life.silenced(alert_rows.silences(self.hall.db, now_us), now_us)

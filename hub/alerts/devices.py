@@ -7,9 +7,10 @@ time has come, so that a thousand quiet ones cost nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.wire.faults import Severity
 from hub.alerts import graph
@@ -34,6 +35,15 @@ HEARD = ("silent:", "ahead:", "unsynced:", "backlog:", "ledger:", "alert:", "plu
 """Those that only the device itself can end."""
 
 
+class OfRule(NamedTuple):
+    """What a rule says of its alert; on the wire of a device there is only its sentence."""
+
+    severity: Severity
+    kept: str = ""
+    do: str = ""
+    of_absence: bool = False
+
+
 class _Seen(Struct):
     device: LiveDevice
     facts: DeviceFacts
@@ -47,8 +57,8 @@ class _Seen(Struct):
 class Devices(Part):
     def __init__(self, hall: Hall, book: Book) -> None:
         super().__init__(hall)
-        self.severity_of_rule: Callable[[str], Severity | None] = lambda rule: None
-        """Of a rule that a device evaluates; None: unknown here."""
+        self.of_rule: Callable[[str], OfRule | None] = lambda rule: None
+        """Of a rule that a device evaluates, by its id; None: unknown here."""
         self.differences: Mapping[str, int] = {}
         """Ledger difference by device; :class:`hub.alerts.hub_side.HubSide` keeps it."""
         self.known: Mapping[str, DeviceFacts] = {}
@@ -118,18 +128,19 @@ class Devices(Part):
         same = {one.key: one for one in before}
         made = {}
         for problem in problems:
-            one = condition(problem, self._since_us(problem, now_us), self._severity(problem))
+            one = condition(self._ruled(problem), self._since_us(problem, now_us))
             old = same.get(one.key)
             made[one.key] = old if old == one else one
         return list(made.values())
 
-    def _severity(self, problem: Problem) -> Severity:
+    def _ruled(self, problem: Problem) -> Problem:
         name = problem.key.partition(":")[2].partition(":")[2]
         if problem.key.startswith("alert:") and name.startswith("rule-"):
-            own = self.severity_of_rule(name[len("rule-"):])
+            own = self.of_rule(name[len("rule-"):])
             if own is not None:
-                return own
-        return cast(Severity, problem.severity)
+                return replace(problem, severity=own.severity, kept=own.kept or problem.kept, do=own.do or problem.do,
+                               of_absence=own.of_absence)
+        return problem
 
     def _since_us(self, problem: Problem, now_us: int) -> int:
         if problem.since_us is not None:
@@ -164,9 +175,9 @@ class Devices(Part):
                                                                                        "internet:"))
 
 
-def condition(problem: Problem, since_us: int, severity: Severity | None = None) -> Condition:
-    return Condition(problem.key, problem.subject, severity or cast(Severity, problem.severity), problem.title[:300],
-                     since_us, problem.code, problem.kept, problem.do, problem.of_absence)
+def condition(problem: Problem, since_us: int) -> Condition:
+    return Condition(problem.key, problem.subject, cast(Severity, problem.severity), problem.title[:300], since_us,
+                     problem.code, problem.kept, problem.do, problem.of_absence)
 
 
 def _shape(of: DeviceFacts) -> tuple[object, ...]:

@@ -82,10 +82,12 @@ def _hub(key: str) -> list[str]:
     return [HUB] if key.startswith(THROUGH_HUB) or key.endswith(":no-receipt") else []
 
 
-def explains(cause_key: str, cause_subject: str, cause_of_absence: bool, subject: str) -> bool:
+def explains(cause_key: str, cause_subject: str, cause_of_absence: bool, key: str, subject: str) -> bool:
     """Whether an alert of a subject that :func:`causes` names is a cause indeed: of two that say of the same thing that
-    it does not come neither explains the other, unless it is not even connected."""
-    return cause_subject != subject or not cause_of_absence or cause_key.startswith("lost:")
+    it does not come neither explains the other, unless it is not even connected, or a rule says once more what is
+    known."""
+    return (cause_subject != subject or not cause_of_absence or cause_key.startswith("lost:")
+            or (key.startswith("rule:") and not cause_key.startswith("rule:")))
 
 
 def _of_device(device: str, house: House) -> list[str]:

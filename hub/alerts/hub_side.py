@@ -23,8 +23,8 @@ from hub.web.texts import Texts
 
 SLOW_US = 10_000_000
 """How often the store is asked."""
-BROKER_US = 3_000_000
-"""A connection that is back so soon was never away."""
+RESTART_US = 10_000_000
+"""A part that is back so soon was started anew, and nobody needs to know."""
 STALE_US = 30_000_000
 """Ingest writes its status every 10 s."""
 ATTACK_US = 3_600_000_000
@@ -47,10 +47,13 @@ class HubSide(Part):
     def conditions(self, now_us: int) -> Iterable[Condition]:
         self._ask(now_us)
         found: dict[str, Condition] = {}
-        for problem in self._problems(now_us):
-            since_us = problem.since_us or self._first_us.setdefault(problem.key, now_us)
-            found.setdefault(problem.key, condition(problem, since_us))
-        self._first_us = {key: first_us for key, first_us in self._first_us.items() if key in found}
+        wrong = list(self._problems(now_us))
+        keys = {problem.key for problem in wrong}
+        self._first_us = {key: self._first_us.get(key, now_us) for key in keys}
+        for problem in wrong:
+            first_us = self._first_us[problem.key]
+            if problem.key != "hub:ingest" or now_us - first_us >= RESTART_US:
+                found.setdefault(problem.key, condition(problem, problem.since_us or first_us))
         return found.values()
 
     def close(self) -> None:
@@ -73,7 +76,7 @@ class HubSide(Part):
 
     def _problems(self, now_us: int) -> Iterable[Problem]:
         up, since_us = self.hall.client.connected
-        if not up and since_us is not None and now_us - since_us >= BROKER_US:
+        if not up and since_us is not None and now_us - since_us >= RESTART_US:
             yield answers.broker_down(self._texts, since_us)
         yield from self._ingest(up, now_us)
         if self._overview.error:

@@ -52,7 +52,8 @@ def _cause(place: int, problem: Problem, found: Sequence[Problem], stops: dict[s
     for subject in graph.causes(problem.key, problem.subject, house):
         for other in stops.get(subject, ()):
             cause = found[other]
-            if other == place or not graph.explains(cause.key, cause.subject, cause.of_absence, problem.subject):
+            if other == place or not graph.explains(cause.key, cause.subject, cause.of_absence, problem.key,
+                                                       problem.subject):
                 continue
             since_us = problem.since_us if problem.since_us is not None else now_us
             # what is silent began to be so when it was last heard, which may be long before it was noticed

@@ -207,15 +207,22 @@ def open_alerts(db: Rows) -> list[Row]:
         f"SELECT {_COLUMNS} FROM alerts WHERE state <> 'resolved' ORDER BY id")]
 
 
-def history(db: Rows, before_us: int, limit: int, like: str = "") -> list[Row]:
-    """Resolved ones that ended before ``before_us``, the latest first."""
+LATEST = (1 << 62, 0)
+
+
+def history(db: Rows, before: tuple[int, int], limit: int, like: str = "", *, all_: bool = False) -> list[Row]:
+    """Resolved ones before ``before`` (when it ended, id), the latest first. Not ``all_``: without those that were only
+    ever listed under another one, unless they are looked for."""
     where, values = "", []
     if like:
         where = "AND (instr(lower(title), ?) OR instr(lower(subject), ?)) "
         values = [like.lower(), like.lower()]
+    elif not all_:
+        where = ("AND (under_id IS NULL OR EXISTS (SELECT 1 FROM alert_steps WHERE alert_id = alerts.id AND what = "
+                 "'told')) ")
     return [_row(found) for found in db.rows(
-        f"SELECT {_COLUMNS} FROM alerts WHERE state = 'resolved' AND resolved_us < ? {where}"
-        "ORDER BY resolved_us DESC, id DESC LIMIT ?", before_us, *values, limit)]
+        f"SELECT {_COLUMNS} FROM alerts WHERE state = 'resolved' AND (resolved_us, id) < (?, ?) {where}"
+        "ORDER BY resolved_us DESC, id DESC LIMIT ?", *before, *values, limit)]
 
 
 def children(db: Rows, alert_id: int, limit: int = 1000) -> list[Row]:

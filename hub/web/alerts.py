@@ -12,8 +12,8 @@ from msgspec import Struct
 from werkzeug.wrappers import Response as BaseResponse
 
 from hub.alerts.graph import device_of
-from hub.alerts.life import RANK
 from hub.alerts.silence import MAX_MATCH, MAX_MINUTES, MAX_WHY
+from hub.alerts.telling import RANK
 from hub.notify.asks import Away, Refused
 from hub.store import alert_rows
 from hub.store.alert_rows import Row, Silence, Step, Told
@@ -155,13 +155,16 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
         version = alert_rows.version(hut.alerts)
         find = request.args.get("find", "").strip()[:100]
         before = request.args.get("before", "")
-        before_us = int(before) if before.isdecimal() and len(before) < 18 else MAX_ID
-        history = alert_rows.history(hut.alerts, before_us, HISTORY, find)
+        ended, _, last = before.partition("-")
+        paged = ended.isdecimal() and last.isdecimal() and len(before) < 40
+        history = alert_rows.history(hut.alerts, (int(ended[:18]), int(last[:18])) if paged else alert_rows.LATEST,
+                                     HISTORY, find)
+        older = f"{history[-1].resolved_us}-{history[-1].id}" if len(history) == HISTORY else ""
         return render_template(
-            "alerts.html", board=board(hut), history=history, find=find, older=history[-1].resolved_us
-            if len(history) == HISTORY else None, paged=before_us != MAX_ID, version=version, acts=acts(),
-            minutes=MINUTES, match=request.args.get("match", "")[:MAX_MATCH], targets=targets() if acts() else [],
-            max_match=MAX_MATCH, max_why=MAX_WHY, note=hut.notes.get(request.args.get("note", ""), g.caller.name))
+            "alerts.html", board=board(hut), history=history, find=find, older=older, paged=paged, version=version,
+            acts=acts(), minutes=MINUTES, match=request.args.get("match", "")[:MAX_MATCH],
+            targets=targets() if acts() else [], max_match=MAX_MATCH, max_why=MAX_WHY,
+            note=hut.notes.get(request.args.get("note", ""), g.caller.name))
 
     @bp.get("/poll/alerts")
     @needs("viewer")
@@ -227,7 +230,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
         if state not in ("open", "resolved") or not limit.isdecimal() or not 1 <= int(limit[:9]) <= 10_000:
             return _json({"error": "state: open or resolved; limit: 1 to 10000"}, 400)
         if state == "resolved":
-            rows, below = alert_rows.history(hut.alerts, MAX_ID, int(limit)), {}
+            rows, below = alert_rows.history(hut.alerts, alert_rows.LATEST, int(limit), all_=True), {}
         else:
             rows = alert_rows.open_alerts(hut.alerts)
             below = _below(rows)

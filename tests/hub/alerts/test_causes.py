@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.wire import faults
+from hub.alerts.devices import Devices, OfRule
+from hub.alerts.hub_side import HubSide
 from hub.alerts.model import Condition
 from hub.notify.part import Part
 from tests.hub.alerts.house import House
@@ -29,6 +31,10 @@ def house(tmp_path: Path) -> Iterator[House]:
             house.device(device)
         house.well(90)
         yield house
+
+
+def devices_of(house: House) -> Devices:
+    return next(part for part in house.service.parts if isinstance(part, Devices))
 
 
 def cut(house: House, back: bool = False) -> None:
@@ -115,7 +121,7 @@ def test_broker_killed_is_one_message(house: House) -> None:
 def test_hub_ingest_killed_explains_what_the_devices_say_of_their_samples(house: House) -> None:
     house.ingest = None
     house.say("hutkeeper/1/hub/$state", b'{"state":"lost","term":1,"generation":"g"}')
-    house.run(15)
+    house.run(20)
     for device in SEVEN:
         house.alert(device, "no-receipt", faults.line("E_NO_RECEIPT", age_s=60.0))
     assert house.run(120) == []
@@ -223,14 +229,45 @@ def test_login_attacks_are_told(house: House) -> None:
     assert house.run(3700) == [("resolved", "hub:E_LOGIN_ATTACK:anna", 0)]
 
 
-def test_the_severity_of_a_rule_on_a_device_is_the_rules(house: House) -> None:
-    from hub.alerts.devices import Devices
+def test_a_restart_of_ingest_is_nobodys_message(house: House) -> None:
+    house.say("hutkeeper/1/hub/$state", b'{"state":"lost","term":1,"generation":"g"}')
+    house.run(8)
+    house.say("hutkeeper/1/hub/$state", b'{"state":"ready","term":2,"generation":"g"}')
+    assert house.run(60) == []
 
-    devices = next(part for part in house.service.parts if isinstance(part, Devices))
-    devices.severity_of_rule = {"frost": "critical"}.get  # type: ignore[assignment]
+
+def test_a_damaged_store_is_told(house: House) -> None:
+    house.settings.samples_db.write_bytes(b"no database at all, " * 1000)
+    house.service.parts = [HubSide(house.service.hall, devices_of(house)), house.ear]
+    (told,) = house.run(30)
+    assert told == ("opened", "hub:store", 0)
+    assert "samples.db" in house.ear.heard[-1].alert.title
+
+
+@pytest.mark.parametrize(("topic", "value", "key"), [
+    ("sys/clock-quality", "unsynced", "unsynced:pi1"),
+    ("host/last-update", "2099-01-01T00:00:00Z", "ahead:pi1"),
+    ("host/health", "degraded", "plugin:pi1/host"),
+    ("sys/outbox-oldest-age-s", "7200", "backlog:pi1"),
+])
+def test_what_a_device_says_of_itself(house: House, topic: str, value: str, key: str) -> None:
+    house.live.discard("pi1")
+    house.say(f"homie/5/pi1/{topic}", value)
+    assert ("opened", key, 0) in house.run(20)
+
+
+def test_a_ledger_that_does_not_add_up_is_told(house: House) -> None:
+    devices_of(house).differences = {"pi1": -12}
+    house.service.parts = [part for part in house.service.parts if not isinstance(part, HubSide)]
+    assert house.run(20) == [("opened", "ledger:pi1", 0)]
+
+
+def test_an_alert_of_a_rule_on_a_device_has_the_rules_severity_and_words(house: House) -> None:
+    devices_of(house).of_rule = {"frost": OfRule("critical", do="light the stove")}.get
     house.alert("pi1", "rule-frost", "it is 2 degrees in the salon")
     assert house.run(1) == [("opened", "alert:pi1:rule-frost", 0)]
-    assert house.ear.heard[-1].alert.severity == "critical"
+    alert = house.ear.heard[-1].alert
+    assert (alert.severity, alert.do) == ("critical", "light the stove")
 
 
 def test_the_file_holds_what_was_told(house: House) -> None:

@@ -8,16 +8,18 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.alerts.life import GRACE_US, HOLD_US, SETTLE_US
+from hub.alerts.shelf import GRACE_US
+from hub.settings import Alerts
 from tests.hub.alerts.desk import T0, Bench, S, condition
 
 END_S = 900
-SETTLE_S, HOLD_S, GRACE_S = SETTLE_US // S, HOLD_US // S, GRACE_US["mains"] // S
+SETTLE_S, LOST_S, HOLD_S = (round(seconds) for seconds in (Alerts().settle_s, Alerts().lost_s, Alerts().over_s))
+GRACE_S = GRACE_US["mains"] // S
 spans = st.tuples(st.integers(5, 300), st.integers(1, 500))
 """Begin and length in seconds; each condition is there once."""
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(mains=st.none() | spans, lost=st.lists(spans, max_size=3), values=st.lists(spans, max_size=3),
        critical=st.lists(spans, max_size=2), restarts=st.sets(st.integers(5, END_S), max_size=2))
 def test_told_exactly_once(mains: tuple[int, int] | None, lost: list[tuple[int, int]],
@@ -53,7 +55,7 @@ def expected(key: str, span: tuple[int, int], mains: tuple[int, int] | None) -> 
     """The second in which it is told, by a model that knows the whole evening."""
     begin, end = span[0], span[0] + span[1]
     settle = 0 if key.startswith("leak") or key == "mains" else SETTLE_S
-    due = begin + settle
+    due = begin + (LOST_S if key.startswith("lost:") else settle)
     if key.startswith("lost:") and mains is not None:
         cut, over = mains[0], mains[0] + mains[1] + HOLD_S
         # from then on it is a child; a cause that was found out up to two minutes later still counts

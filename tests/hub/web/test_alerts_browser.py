@@ -40,9 +40,10 @@ def test_shots_of_alerts_have_no_barrier(
     folder = Path(os.environ.get("HUTKEEPER_SHOTS") or tmp_path / "shots").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     axe, wrong = Axe(), []
+    many = 500
     looks = [(size, scheme) for size in SIZES for scheme in ("light", "dark")]
     if not (os.environ.get("HUTKEEPER_SHOTS") or os.environ.get("HUTKEEPER_LONG")):
-        looks = [("phone", "dark"), ("desktop", "light")]
+        looks, many = [("phone", "dark"), ("desktop", "light")], 60
     tabs = {look: open_tab(*look) for look in looks}
     turns = cycle(tabs.items())
 
@@ -75,7 +76,7 @@ def test_shots_of_alerts_have_no_barrier(
         house.service.book.acknowledge(root.id, "lena", house.now_us)
         house.service.book.silence("many1*", 240, "new switch in the cellar", "otto", house.now_us)
         house.alert("power", "leak", "water flows for 2 h without a pause; kept: nothing; do: close the stopcock")
-        for n in range(500):
+        for n in range(many):
             house.device(f"many{n}", {"host": ("load",)})
             house.alert(f"many{n}", f"sensor-{n}", f"E_SERIAL /dev/ttyUSB{n}: no answer from meter {n}; "
                         "kept: the plugin retries; do: check its cable")

@@ -65,7 +65,7 @@ def follow(schema: dict[str, Any], value: Any, document: dict[str, Any], at: str
 def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web, tmp_path: Path) -> None:
     with House(tmp_path, settings=filled.settings) as house:
         house.ingest = None
-        house.run(1)  # there is an alert to be shown
+        house.run(12)  # there is an alert to be shown
     client = filled.login("vera")
     document = client.get("/api/v1/openapi.json").json
     routes = {rule.rule.removeprefix("/api/v1") for rule in filled.app.url_map.iter_rules()
