@@ -13,6 +13,8 @@ heater = "bc-power/heater"      # <device>/<node>
 [[notify.channel]]              # who is told of alerts, see hub/notify/settings.py
 name = "push"
 url_file = "/etc/hutkeeper/push.url"
+[heartbeat]                     # an outside service that notices when this hub is dead
+url_file = "heartbeat.url"
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7
@@ -30,9 +32,10 @@ from msgspec import Meta, Struct
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
 from hub.notify.settings import Notify
+from hub.watch.settings import Heartbeat
 
-__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Notify", "Retention", "SeriesRetention",
-           "Settings", "SettingsError", "Store", "Web", "default_path", "load"]
+__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Heartbeat", "Hub", "Mirror", "Mqtt", "Notify", "Retention",
+           "SeriesRetention", "Settings", "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -140,12 +143,13 @@ class SeriesRetention(Struct, frozen=True, kw_only=True):
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """``[retention]``: how long samples and roll-ups are kept, in days; 0 is for ever."""
+    """``[retention]``: how long samples, roll-ups and the logbook are kept, in days; 0 is for ever."""
 
     raw_days: Days = 90
     minute_days: Days = 400
     hour_days: Days = 0
     day_days: Days = 0
+    logbook_days: Days = 400
     series: tuple[SeriesRetention, ...] = ()
 
 
@@ -215,6 +219,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     calls: Calls = Calls()
     alerts: Alerts = Alerts()
     notify: Notify = Notify()
+    heartbeat: Heartbeat = Heartbeat()
     path: Path = DEFAULT_PATH
 
     @property
@@ -260,6 +265,7 @@ class _File(Struct, frozen=True, kw_only=True):
     calls: Calls = Calls()
     alerts: Alerts = Alerts()
     notify: Notify = Notify()
+    heartbeat: Heartbeat = Heartbeat()
 
 
 def default_path() -> Path:
@@ -291,5 +297,6 @@ def load(path: Path) -> Settings:
         alerts=file.alerts,
         notify=replace(file.notify,
                        channel=tuple(replace(one, **full(one, "url_file")) for one in file.notify.channel)),
+        heartbeat=replace(file.heartbeat, **full(file.heartbeat, "url_file")),
         path=path,
     )

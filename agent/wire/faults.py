@@ -83,6 +83,8 @@ FAULTS: dict[str, Fault] = {
         "the other plugins are not touched", "hutkeeper-agent check, then look at its log"),
     "E_PLUGIN_HUNG": Fault("error", "plugin {instance} made no progress for {age_s:.0f} s and was killed",
         "the other plugins are not touched", "look at its log and its cable"),
+    "E_REBOOT_BUDGET": Fault("critical", "{why}: this machine was restarted {n} times in 24 h for it or its like{more}",
+        "it stays up, everything else on it goes on", "look at what stands still: its log, its cable, its supply"),
     "E_RELAY_STUCK": Fault("critical", "{relay} was told OFF and {evidence} says it is ON",
         "OFF is repeated; software cannot open a welded contact",
         "switch the appliance off by its fuse or its own switch, then replace the relay"),

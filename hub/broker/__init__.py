@@ -12,7 +12,9 @@ import time
 from hub.broker.child import BrokerError, print_line
 from hub.broker.conf import TlsFiles
 from hub.broker.keeper import Keeper, Plan
+from hub.logbook import handler
 from hub.settings import Settings
+from hub.watch.pulse import Pulse
 
 __all__ = ["BrokerError", "Keeper", "Plan", "main", "plan"]
 
@@ -65,6 +67,7 @@ def plan(settings: Settings) -> Plan:
         foreign=tuple((one.device, way, topic) for one in settings.broker.foreign
                       for way, topics in (("read", one.read), ("write", one.write)) for topic in topics),
         program=settings.broker.program,
+        moved=Pulse(settings.hub.run_dir, "broker").beat,
     )
 
 
@@ -72,6 +75,7 @@ def main(settings: Settings) -> None:
     """Run the broker in the foreground until SIGTERM; its log goes to standard output. Exits 1 with one line."""
     if not settings.embedded_broker:
         sys.exit(f"hub.toml: [mqtt] host is {settings.mqtt.host}: that broker is used, there is none to start here")
+    handler.install(settings.hub.run_dir, "broker")
     try:
         Keeper(plan(settings)).run()
     except BrokerError as error:

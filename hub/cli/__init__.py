@@ -15,6 +15,8 @@ from agent.settings import SettingsError
 
 COMMANDS = {
     "run": "hub.cli.parts",
+    "logbook": "hub.cli.logbook",
+    "note": "hub.cli.logbook",
     "broker": "hub.cli.parts",
     "ingest": "hub.cli.parts",
     "notify": "hub.cli.parts",
@@ -29,6 +31,7 @@ COMMANDS = {
     "export": "hub.cli.export",
     "energy": "hub.cli.energy",
     "messages": "hub.cli.messages",
+    "rules": "hub.cli.rules",
     "user": "hub.cli.people",
     "token": "hub.cli.people",
     "pair-code": "hub.cli.house",

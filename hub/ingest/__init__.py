@@ -14,10 +14,12 @@ from hub.settings import Settings
 def main(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Exits 1 with one line when the store or the configuration forbids to go on."""
     from hub.ingest.service import Ingest, Stuck
+    from hub.logbook import handler
     from hub.store.connect import set_aside
     from hub.store.errors import StoreCorrupt, StoreError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s ingest: %(message)s", stream=sys.stderr)
+    handler.install(settings.hub.run_dir, "ingest")
     stopping = threading.Event()
 
     ingest = Ingest(settings, stopping)

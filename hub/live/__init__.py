@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hub.live.client import Connection, LiveClient, NotConnected
 from hub.live.feed import FLEET, HEATING, Feed, Subscriber
-from hub.live.tree import Description, LiveDevice, LiveTree, LogLine, NodeInfo, PropertyInfo
+from hub.live.tree import Description, LiveDevice, LiveTree, LogLine, NodeInfo, PropertyInfo, Tapped
 
 __all__ = [
     "FLEET",
@@ -24,4 +24,5 @@ __all__ = [
     "NotConnected",
     "PropertyInfo",
     "Subscriber",
+    "Tapped",
 ]

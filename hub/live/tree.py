@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -65,6 +66,21 @@ class Alert(Struct, frozen=True):
     text: str
     since_us: int | None
     """When it was raised, as far as this process saw it or the text says it."""
+
+
+class Tapped(Struct, frozen=True):
+    """A line of ``$log``, a change of ``$state``, or the end of a device."""
+
+    device: str
+    what: str
+    """The level of a line, ``$state`` or ``gone``."""
+    text: str
+    """The line, or the state."""
+    t_us: int
+    retained: bool = False
+
+
+Tap = Callable[[Tapped], None]
 
 
 class LogLine(Struct, frozen=True):
@@ -126,6 +142,11 @@ class LiveTree:
         self._confirmed: set[str] | None = None
         self._whole = False
         self._reported: dict[str, Reported] = {}
+        self.syncs = 0
+        """How often everything retained has come: 0 until the tree is whole for the first time."""
+        self.tap: Tap | None = None
+        """Is called with every line of ``$log`` and every change of ``$state``, under the feed's lock: it must be quick
+        and must not raise. For whoever must not miss one between two looks (the logbook)."""
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -175,6 +196,7 @@ class LiveTree:
         """Everything retained has come: forget devices, properties and alerts that are no more."""
         with self._lock:
             confirmed, self._confirmed = self._confirmed, None
+            self.syncs += 1
             if confirmed is None:
                 return
             self._whole = True
@@ -199,6 +221,8 @@ class LiveTree:
 
     def _homie(self, parts: list[str], topic: str, payload: bytes, retained: bool, now_us: int) -> str | None:
         domain, topic_id = parts[0], parts[2]
+        if topic_id == topics.HUB and domain == topics.HOMIE.partition("/")[0]:
+            return None  # the hub's own results, for others: no machine of the fleet
         key = topic_id if domain == "homie" else f"{domain}.{topic_id}"
         device = self._devices.get(key)
         found = None
@@ -259,6 +283,8 @@ class LiveTree:
             self.feed.touch(FLEET, ("gone", device.key))
             self.feed.touch(HEATING, ("gone", device.key))
             self.feed.touch(device.key, ("gone",))
+            if self.tap is not None:
+                self.tap(Tapped(device.key, "gone", "", now_us, retained))
             return
         state = payload[:20].decode("utf-8", "replace")
         if state not in STATES or state == device.state:
@@ -266,6 +292,8 @@ class LiveTree:
         device.state = state
         device.state_since_us = None if retained else now_us
         self._structure(device)
+        if self.tap is not None:
+            self.tap(Tapped(device.key, "$state", state, now_us, retained))
 
     def _describe(self, device: _Device, payload: bytes) -> None:
         if payload == device.raw_description or len(payload) > MAX_DESCRIPTION_BYTES:
@@ -287,7 +315,10 @@ class LiveTree:
 
     def _log(self, device: _Device, level: str, payload: bytes, now_us: int) -> None:
         self._log_n += 1
-        device.log.append(LogLine(self._log_n, level, _text(payload, MAX_LINE_BYTES), now_us))
+        line = LogLine(self._log_n, level, _text(payload, MAX_LINE_BYTES), now_us)
+        device.log.append(line)
+        if self.tap is not None:
+            self.tap(Tapped(device.key, level, line.text, now_us))
         self.feed.touch(device.key, ("log",))
 
     def _value(

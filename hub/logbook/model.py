@@ -26,3 +26,5 @@ class Entry(Struct, frozen=True):
     """What is added again under the same key is the same line (a restart reads some things twice); '' is never."""
     detail: str = ""
     """More than one line: a trace."""
+    link: str = ""
+    """A page of the hub that says more: ``/crashes/<fingerprint>``."""

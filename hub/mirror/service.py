@@ -14,8 +14,10 @@ import threading
 from collections.abc import Callable
 
 from hub.live import Connection, Feed, LiveClient, LiveDevice, LiveTree, NotConnected
+from hub.logbook import handler
 from hub.mirror import homie4
 from hub.settings import Settings
+from hub.watch.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +177,7 @@ def main(settings: Settings) -> None:
     from hub.web.server import connection
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.install(settings.hub.run_dir, "mirror")
     to = connection(settings)
     service = Service(Connection(to.host, to.port, to.ca, to.cert, to.key, to.username, to.password, to.keepalive_s,
                                  "hub-mirror", to.tls))
@@ -182,7 +185,9 @@ def main(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     service.client.start()
+    pulse = Pulse(settings.hub.run_dir, "mirror")
     while not stopping.wait(LOOK_S) and service.client.fault is None:
         service.look()
+        pulse.beat()
     service.client.stop()
     sys.exit(0 if service.client.fault is None else f"mirror: {service.client.fault}")

@@ -15,6 +15,7 @@ from hub.notify.asks import Refused
 from hub.notify.channels import Ack, Way
 from hub.notify.channels.announcer import AnnouncerWay
 from hub.notify.channels.modem import ModemWay
+from hub.notify.channels.null import CANARY, NullWay
 from hub.notify.channels.url import UrlWay
 from hub.notify.hours import Hours
 from hub.notify.ladder import S_US, Ladder
@@ -48,6 +49,7 @@ class Notifier(Part):
         self.zone = ZoneInfo(name) if name else machine_zone()
         self.hours = Hours(self.settings, self.zone)
         self.ways: dict[str, Way] = {one.name: self._way(one) for one in self.settings.channel}
+        self.ways[CANARY] = NullWay()
         self.ladder = Ladder(hall.db, self.settings, self.hours, self._current)
         self.outbox = Outbox(hall.db, self.settings, self._style,
                              lambda alert_id: len(alert_rows.children(hall.db, alert_id)))

@@ -20,6 +20,7 @@ from agent.bus import BusTaken
 from hub.alerts.book import Book
 from hub.alerts.model import Condition
 from hub.live import Feed, LiveClient, LiveTree
+from hub.logbook import handler
 from hub.logbook.book import Logbook
 from hub.notify.asks import Desk
 from hub.notify.commander import Commander
@@ -28,6 +29,7 @@ from hub.settings import Settings
 from hub.store.alerts_db import AlertsDb
 from hub.store.errors import StoreError
 from hub.store.reader import Reader
+from hub.watch import homie
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ class Service:
             raise
         feed = Feed()
         tree = LiveTree(feed)
-        client = LiveClient(replace(connection(settings), client_id="hub-notify"), tree, feed)
+        client = LiveClient(replace(connection(settings), client_id="hub-notify"), tree, feed,
+                            will=homie.will())
         reader = Reader(settings.samples_db)
         self.hall = Hall(settings, db=self.db, tree=tree, feed=feed, client=client, reader=reader, desk=self.desk,
                          commander=Commander(client, tree, reader), now_us=now_us)
@@ -135,6 +138,7 @@ def main(settings: Settings) -> None:
     from hub.notify.parts import make_parts
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.install(settings.hub.run_dir, "notify")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

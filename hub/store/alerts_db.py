@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.store import alert_rows, connect, outbox_rows
+from hub.store import alert_rows, connect, logbook_rows, outbox_rows, rules_rows, watch_rows
 from hub.store.errors import SchemaNewer, StoreError, named
 
 META = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
-STEPS: list[str] = [META, alert_rows.TABLES, outbox_rows.TABLES]
+STEPS: list[str] = [META, rules_rows.TABLES, alert_rows.TABLES, outbox_rows.TABLES, logbook_rows.TABLES,
+                    watch_rows.TABLES]
 """From version n to n + 1. A shipped step is never edited."""
 CHECKPOINT_PAGES = 1000
 
@@ -57,7 +58,10 @@ class AlertsDb:
         """One transaction: all of it or nothing. Within another one it is a part of that."""
         with self._lock:
             if self._depth:
-                yield self._db
+                try:
+                    yield self._db
+                except sqlite3.Error as error:  # whoever is in between must know it from a fault of its own
+                    raise named(error, self.path) or StoreError(f"{self.path}: {error}") from error
                 return
             self._depth += 1
             try:

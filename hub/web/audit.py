@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from flask import g, has_request_context, request
 
+from hub.logbook import handler
 from hub.web.house import Hut
+
+CHANGES = ("add user", "remove user", "change role", "set password", "first admin", "make token", "revoke token",
+           "make pairing code", "remove device", "login attack")
+"""What the logbook is told too."""
 
 
 class Audit:
@@ -17,6 +22,8 @@ class Audit:
         caller = who or (g.caller.name if has_request_context() and g.caller is not None else "-")
         self._hut.accounts.db.audit(self._hut.now_us(), _clean(caller), address, action, _clean(target),
                                     _clean(detail), _clean(result))
+        if action in CHANGES and result == "done":
+            handler.change(f"{action}: {target}" if target else action, caller, warning=action == "login attack")
 
 
 def _clean(text: str) -> str:

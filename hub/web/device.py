@@ -9,6 +9,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from hub.fleet.facts import SYS, facts, from_history
 from hub.live import LiveDevice, NotConnected
+from hub.store.errors import StoreError
+from hub.store.logbook_rows import Line, Query, find
 from hub.web.access import Gate, needs
 from hub.web.audit import Audit
 from hub.web.commands import last_commands
@@ -22,6 +24,7 @@ from hub.web.values import shown
 TEMPLATE = "device_parts.html"
 LOG_LINES = 200
 COMMANDS = 20
+LAST_LINES = 5
 SPARK_US = 6 * 3600 * 1_000_000
 SPARK_POINTS = 48
 FEW_POINTS = 5
@@ -48,9 +51,16 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
         if live is None:
             return from_the_history(device_id)
         return render_template("device.html", view=device_view(hut, live, viewer()), since=since,
-                               log=hut.tree.log(device_id),
+                               log=hut.tree.log(device_id), last=last_lines(device_id),
                                commands=last_commands(hut.history.reader, COMMANDS, device_id) if commands() else [],
                                note=hut.notes.get(request.args.get("note", ""), g.caller.name))
+
+    def last_lines(device_id: str) -> list[Line]:
+        """Its newest ones in the logbook; none while that cannot be read."""
+        try:
+            return find(hut.alerts, Query(machine=device_id, commands=commands()), LAST_LINES)
+        except StoreError:
+            return []
 
     def commands() -> bool:
         """Who may command may see who commanded."""

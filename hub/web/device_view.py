@@ -22,8 +22,8 @@ from hub.web.values import Shown, shown
 
 OWN = ("health", "last-update", "errors")
 """Shown in the node's head and not among the values."""
-SYS_HIDDEN = ("ledger", "restart", "last-update", "last-receipt", "version", "address", "clock-quality",
-              "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
+SYS_HIDDEN = ("ledger", "restart", "services", "canary", "last-update", "last-receipt", "version", "address",
+              "clock-quality", "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
 """In the page's head, or too long to read."""
 OF_HEATING = ("levels", "schedule")
 """The heating page shows them to be read and changed."""

@@ -20,6 +20,8 @@ from hub.live.tree import MAX_DEVICES
 from hub.notify import asks
 from hub.settings import Settings
 from hub.store.alerts_db import AlertsReader
+from hub.store.errors import StoreError
+from hub.store.watch_rows import Canary, canaries
 from hub.web.accounts import Accounts
 from hub.web.history import History
 from hub.web.limits import LoginLimits
@@ -28,6 +30,7 @@ from hub.web.sse import Streams
 from hub.web.texts import Texts
 from hub.web.zones import machine_zone
 
+CANARIES_US = 5_000_000
 COMMAND_S = 8.0
 """As long as a person waits for the answer to a command; it is void after it."""
 
@@ -62,12 +65,26 @@ class Hut:
         self.notes = Notes()
         self.command_s = COMMAND_S
         self.now_us = now_us
+        self._canaries: dict[str, Canary] = {}
+        self._canaries_us = 0
         self._attacks: dict[str, int] = {}
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
 
     def ask(self, name: str, args: dict[str, Any] | None = None) -> Any:
-        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away."""
+        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away, which
+        the application answers as 409 and 503 with their line."""
         return asks.ask(self.settings.hub.run_dir, name, args, who=g.caller.name)
+
+    def canary(self, device_id: str) -> Canary | None:
+        """The last canary of a device, as notify kept it; a few seconds old at most."""
+        now_us = self.now_us()
+        if not 0 <= now_us - self._canaries_us < CANARIES_US:
+            self._canaries_us = now_us
+            try:
+                self._canaries = canaries(self.alerts)
+            except StoreError:
+                self._canaries = {}
+        return self._canaries.get(device_id)
 
     def attack(self, what: str) -> bool:
         """Note a login attack; True when it is new in this hour."""

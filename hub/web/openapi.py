@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from hub.energy.bill import Bill
+from hub.logbook.model import SEVERITIES
+from hub.store.logbook_rows import Line
 from hub.store.reader import Chart, EventRow, LedgerRow, Sample, SeriesRow
 from hub.web.ranges import RANGES
 
@@ -212,6 +214,19 @@ OPERATIONS = (
           ("priority", "low, normal, high or alarm")),
     _call("/lock", "Keep others from speaking for a minute: answers the key", SERVICE),
     _call("/release", "End the lock", SERVICE),
+    Operation("/add_to_logbook", "Add a line to the logbook; ALARM wakes somebody", str,
+              (Param("machine", "where", STRING), Param("service", "what", STRING), Param("message", "", STRING),
+               Param("log_type", "default INFO", {"type": "string", "enum": [
+                   "DEBUG", "INFO", "WARNING", "ERROR", "ALARM"]}), KEY), False, "post"),
+    Operation("/get_logbook", "Today's lines, newest first, with the older house's names", list[dict[str, Any]]),
+    Operation("/logbook", "Lines of the logbook, newest first; the next page: before = the last one's n",
+              list[Line],
+              (Param("q", "words that must stand in it", STRING), Param("machine", "of this one", STRING),
+               Param("service", "of this one", STRING),
+               Param("severity", "at least", {"type": "string", "enum": list(SEVERITIES)}),
+               Param("kind", "of this kind", STRING), Param("day", "of the house, 2026-11-25", STRING), *SPAN[1:],
+               Param("before", "the number of a line", INTEGER), Param("limit", "default 200, at most 5000", INTEGER),
+               Param("format", "default json", {"type": "string", "enum": ["json", "csv"]}))),
 )
 
 

@@ -36,7 +36,7 @@ class Parts:
         app.jinja_env.globals.update(
             t=texts, when=self.when, iso=iso, dot=lambda state: DOTS.get(state, "calm"),
             clock_of=self.clock_of, health_dot=lambda health: HEALTH_DOTS.get(health, "calm"), plain=plain,
-            grouped=grouped,
+            grouped=grouped, log_time=self.log_time,
         )
         app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -50,6 +50,10 @@ class Parts:
         """A moment of the house's day; with its date when it is not today."""
         at, today = (datetime.fromtimestamp(t / 1e6, self._zone) for t in (us, self._now_us()))
         return f"{at:%H:%M}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M}"
+
+    def log_time(self, us: int, dated: bool = False) -> str:
+        """A moment on the house's clock, to the second."""
+        return f"{datetime.fromtimestamp(us / 1e6, self._zone):{'%Y-%m-%d ' if dated else ''}%H:%M:%S}"
 
     def when(self, us: int | None, none: str = "page.never") -> Markup:
         """A ``<time>`` whose age the page's script keeps counting, in the viewer's zone on hover."""

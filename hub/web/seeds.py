@@ -11,23 +11,30 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from hub.command.values import BadValue
 from hub.heating.levels import moment_us, rfc3339
 from hub.heating.shape import heater, is_heater, profiles_of
 from hub.live import LiveDevice, NodeInfo, PropertyInfo
+from hub.logbook import days
+from hub.logbook.model import SEVERITIES
+from hub.notify import asks
+from hub.store import logbook_rows
 from hub.web.access import needs
 from hub.web.command import Desk
 from hub.web.desks import speaks, texts
 from hub.web.house import Hut
 from hub.web.sender import Outcome
 from hub.web.speak import Speaker
+from hub.web.zones import local
 
 SHAPES: dict[str, Callable[[NodeInfo], bool]] = {"heater": is_heater, "announcer": speaks, "modem": texts}
 PREFIXES = ("", "/api/v1")
 NONE = ("none", "null", "")
 FORCES = {"force_confort": "comfort", "force_comfort": "comfort", "force_eco": "eco"}
+MAX_LINES = 10_000
 FORCED_US = 2 * 3600 * 1_000_000
 """How long they hold when nobody says."""
 
@@ -124,6 +131,21 @@ class Calls:
         return self.speaker.say(device.id, node.id, self.needed("announce"), service=self.needed("service")[:60],
                                 priority=self.param("priority"), volume=self.param("volume"), key=self.param("key"))
 
+    def add_to_logbook(self) -> Outcome:
+        """``OK``, or what is missing. Only ALARM wakes somebody; a line too much within an hour is counted."""
+        told = {name: self.needed(name) for name in ("machine", "service")}
+        severity = (self.param("log_type") or "INFO").lower()
+        if severity not in SEVERITIES:
+            raise BadValue(self.hut.texts("logbook.post_type", word=severity[:20]))
+        try:
+            asks.ask(self.hut.settings.hub.run_dir, "log.add",
+                     {**told, "severity": severity, "text": self.needed("message")}, who=g.caller.name)
+        except asks.Refused as error:
+            return Outcome(400, str(error))
+        except asks.Away as error:
+            return Outcome(503, str(error))
+        return Outcome(200, "")
+
     def lock(self) -> Outcome:
         return self._service("lock")
 
@@ -154,6 +176,7 @@ CHANGING: dict[str, Callable[[Calls], Outcome]] = {
     "/set_profile": Calls.set_profile, "/set_base_profile": Calls.set_base_profile,
     "/set_suppl_profile": Calls.set_suppl_profile, "/set_except_profile": Calls.set_except_profile,
     "/send_SMS": Calls.send_sms, "/announce": Calls.announce, "/lock": Calls.lock, "/release": Calls.release,
+    "/add_to_logbook": Calls.add_to_logbook,
 }
 
 
@@ -203,7 +226,21 @@ def blueprint(hut: Hut, desk: Desk) -> Blueprint:
             response.status_code = 404
             return response
 
+    @needs("viewer", token=True)
+    def logbook() -> BaseResponse:
+        """The current day, newest first; a browser is shown the page."""
+        if g.caller.token is None and "text/html" in request.headers.get("Accept", ""):
+            return redirect("/logbook", 303)
+        start_us, end_us = days.span(days.day_of(hut.now_us(), hut.zone), hut.zone)
+        wanted = logbook_rows.Query(start_us, end_us, commands=g.caller.role != "viewer")
+        found = logbook_rows.find(hut.alerts, wanted, MAX_LINES)
+        return jsonify([{
+            "date_time": f"{local(line.n, hut.zone):%Y-%m-%d %H:%M:%S}", "machine": line.machine,
+            "service": line.service, "log_type": line.severity.upper(), "message": line.text, "count": line.count,
+        } for line in found])
+
     for prefix in PREFIXES:
+        bp.add_url_rule(f"{prefix}/get_logbook", "get_logbook" + prefix.replace("/", "_"), logbook, methods=["GET"])
         bp.add_url_rule(f"{prefix}/status", "status" + prefix.replace("/", "_"), status, methods=["GET"])
     return bp
 

@@ -21,12 +21,15 @@ from msgspec import DecodeError, msgpack
 
 from hub import ca
 from hub.live import Connection, Feed, LiveClient, LiveTree
+from hub.logbook import handler
 from hub.settings import Settings, SettingsError
+from hub.watch.pulse import Pulse
 from hub.web.accounts import Accounts
 from hub.web.app import create_app
 from hub.web.history import History
 from hub.web.house import Hut
 from hub.web.limits import LoginLimits
+from hub.web.logged import Logged
 from hub.web.sse import HEARTBEAT_S, MAX_STREAMS, Streams
 
 log = logging.getLogger(__name__)
@@ -126,9 +129,10 @@ class Committed(threading.Thread):
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; 0, or 1 when it had to give up."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.install(settings.hub.run_dir, "web")
     hut = make_hut(settings)
     server = make_server(hut)
-    committed = Committed(settings, hut.feed)
+    committed, logged = Committed(settings, hut.feed), Logged(settings, hut.feed)
     stopping = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
@@ -141,11 +145,15 @@ def main(settings: Settings) -> int:
         return 1
     hut.client.start()
     committed.start()
+    logged.start()
     serving = threading.Thread(target=_serve, args=(server, stopping), name="serve", daemon=True)
     serving.start()
     _welcome(hut)
+    pulse = Pulse(settings.hub.run_dir, "web")
     try:
         while not stopping.wait(CHECK_S):
+            if server.requests.idle > 0:  # else every thread is held by somebody: no page comes any more
+                pulse.beat()
             if hut.client.fault is not None or not serving.is_alive():
                 log.critical("%s: ending, to be started anew", hut.client.fault or "the server's thread ended")
                 return 1
@@ -153,6 +161,7 @@ def main(settings: Settings) -> int:
     finally:
         hut.feed.close()  # ends the open streams, so that their threads come back
         committed.stop()
+        logged.stop()
         hut.client.stop()
         server.stop()
         hut.history.close()

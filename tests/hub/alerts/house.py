@@ -14,11 +14,12 @@ import msgspec
 from agent.api import Property
 from agent.wire.messages import HubState, NodeDeclaration, PluginDeclaration, Reported
 from hub.alerts.book import Book
+from hub.alerts.devices import Devices
+from hub.alerts.hub_side import HubSide
 from hub.alerts.model import Event
 from hub.ingest import status
 from hub.ingest.status import Status
 from hub.notify.part import Hall, Part
-from hub.notify.parts import make_parts
 from hub.notify.service import Service
 from hub.settings import Alerts, Hub, Settings
 from hub.store.alert_rows import Row, open_alerts
@@ -65,7 +66,8 @@ class House:
 
         def parts(hall: Hall, book: Book) -> list[Part]:
             ear.append(Ear(hall))
-            return [*make_parts(hall, book), *ear]
+            devices = Devices(hall, book)
+            return [devices, HubSide(hall, devices), *ear]
 
         self.service = Service(self.settings, parts, lambda: self.now_us)
         self.ear = ear[0]

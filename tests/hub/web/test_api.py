@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.store.writer import Writer
+from hub.watch.pulse import Pulse
 from hub.web.api import DeviceOut
 from hub.web.openapi import OPERATIONS, openapi_path
 from tests.hub.alerts.house import House
@@ -163,9 +166,25 @@ def test_without_a_store_pages_and_metrics_still_answer(web: Web, devices: Devic
     assert client.get("/series/1").status == 503
 
 
-def test_alive_tells_no_detail_and_when_the_tree_is_dead(web: Web) -> None:
+def test_alive_tells_no_detail_and_when_something_stands_still(web: Web) -> None:
     client = Client(web.port)
-    assert client.get("/alive").json == {"alive": True}
+    assert (client.get("/alive").status, client.get("/alive").json) == (503, {"alive": False})
+    run_dir = web.settings.hub.run_dir
+    pulses = [Pulse(run_dir, part) for part in ("ingest", "notify")]
+    pulses[0].beat()
+    assert client.get("/alive").status == 503
+    pulses[1].beat()
+    assert (client.get("/alive").status, client.get("/alive").json) == (200, {"alive": True})
+    still_ns = time.monotonic_ns() - 31_000_000_000
+    os.utime(run_dir / "pulse" / "notify", ns=(still_ns, still_ns))
+    assert client.get("/alive").status == 503
+    os.utime(run_dir / "pulse" / "notify", ns=(time.monotonic_ns(), time.monotonic_ns()))
+    (run_dir / "pulse" / "ingest").write_text("999999999 1\n")  # its process is gone
+    assert client.get("/alive").status == 503
+    pulses[0].end()
+    pulses[0] = Pulse(run_dir, "ingest")
+    pulses[0].beat()
+    assert client.get("/alive").status == 200
     web.hut.client.fault = "the live tree's thread ended"
     answer = client.get("/alive")
     assert answer.status == 503 and json.loads(answer.body) == {"alive": False}
