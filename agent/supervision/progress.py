@@ -57,6 +57,10 @@ class ProgressWatch:
     def programs(self) -> set[str]:
         return set(self._programs)
 
+    def plugins(self) -> set[str]:
+        """Every instance of the plan."""
+        return set(self._watched)
+
     def instances(self, program: str) -> tuple[str, ...]:
         """The plugins in a program; none for uplink."""
         return self._programs.get(program, ((), 0.0))[0]

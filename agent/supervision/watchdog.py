@@ -65,6 +65,8 @@ class Watchdog:
         self._desired = data_dir / desired.FILE
         self.tally = Tally(run_dir)
         self._own = Progress(run_dir, WATCHDOG, 30.0)
+        self._looping: dict[str, tuple[str, ...]] = {}
+        """program -> the plugins whose alert was raised"""
         self._ticks = 0
         self._seen = self._signature()
         self._pending: object = None
@@ -179,14 +181,15 @@ class Watchdog:
                 reason = f"{action.reason}: {line}" if line else action.reason
                 if action.program == UPLINK and action.reason != CONFIG_REFUSED:
                     self.ladder.stood_still(UPLINK, f"uplink ended {action.deaths} times: {reason}")
-                instances = self.progress.instances(action.program) or (action.program,)
-                for instance in instances:
+                # kept: once the program is gone from agent.toml nobody says whose it was
+                self._looping[action.program] = self.progress.instances(action.program) or (action.program,)
+                for instance in self._looping[action.program]:
                     self.notices.fault(f"crashloop-{instance}", "E_PLUGIN_CRASHLOOP", instance=instance,
                                        n=action.deaths, reason=reason)
             elif action.verb == "clear":
                 if action.program == UPLINK:
                     self.ladder.moved(UPLINK)
-                for instance in self.progress.instances(action.program) or (action.program,):
+                for instance in self._looping.pop(action.program, ()):
                     self.notices.clear(f"crashloop-{instance}")
 
     def _start_or_stop(self, action: Action) -> None:
@@ -271,7 +274,10 @@ class Watchdog:
             self.notices.say("error", f"agent.toml was not applied: {error}")
             self._seen = None  # try again
             return
+        plugins = self.progress.plugins()
         self.read_plan()
+        for instance in plugins - self.progress.plugins():
+            self.notices.clear(f"hung-{instance}")
         self._do(self.rearm.forget(self.progress.programs()))
         self.tally.keep_only({*self.progress.programs(), WATCHDOG})
         if (before != self.progress.programs() or changed) and UPLINK not in changed:

@@ -191,9 +191,8 @@ def _declared(device: LiveDevice, node_id: str) -> tuple[str, bool, float]:
             for node in plugin.nodes:
                 if node.id == node_id:
                     ages = [prop.max_age_s if prop.max_age_s is not None else 3 * plugin.interval_s
-                            for prop in node.properties if not prop.event]
-                    lasting = all(prop.event or prop.comes_and_goes for prop in node.properties)
-                    return instance, plugin.simulated, NEVER_S if lasting else min(ages)
+                            for prop in node.properties if not (prop.event or prop.comes_and_goes)]
+                    return instance, plugin.simulated, min(ages, default=NEVER_S)
     return node_id, False, SILENT_S
 
 

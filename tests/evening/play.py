@@ -63,18 +63,19 @@ def mains_cut(evening: Evening) -> None:
     evening.mains.ups.mains = True
     evening.start("cellar")
     evening.start("living")
-    evening.over("mains")
+    evening.told_over("mains")
 
 
 def internet_lost(evening: Evening) -> None:
     """No push reaches anybody meanwhile."""
     evening.provider.reachable = False
     evening.internet.cut()
-    evening.alert("internet")
+    evening.alert("nternet")
+    evening.waits("nternet")
     evening.internet.mend()
     evening.provider.reachable = True
     evening.told("internet lost", "nternet")
-    evening.over("nternet")
+    evening.told_over("nternet")
 
 
 def hub_killed(evening: Evening) -> None:
@@ -83,27 +84,28 @@ def hub_killed(evening: Evening) -> None:
     evening.told("the hub is dead", "hub", way="sms")
     evening.house.start_hub()
     evening.ready()
+    evening.told("the hub is back", "hub", "back", way="sms")
 
 
 def crash_loop(evening: Evening) -> None:
     evening.edit("living", CRASHER)
     evening.told("the crash loop", "greenhouse")
     evening.edit("living", "")
-    evening.over("greenhouse")
+    evening.told_over("greenhouse")
 
 
 def frozen_sensor(evening: Evening) -> None:
     evening.room.frozen = True
     evening.told("a sensor stands still", "stands still")
     evening.room.frozen = False
-    evening.over("stands still")
+    evening.told_over("stands still")
 
 
 def leak(evening: Evening) -> None:
     evening.pipe.flow(10)
     evening.told("a burst pipe", "burst")
     evening.pipe.flow(0)
-    evening.over("water")
+    evening.told_over("water")
 
 
 def forgotten_override(evening: Evening) -> None:
@@ -111,4 +113,4 @@ def forgotten_override(evening: Evening) -> None:
     evening.command("living", "heating", "levels", json.dumps({"forced": {"setpoint_c": 21.5, "until": until}}))
     evening.told("an override that somebody forgot", "in the night")
     evening.command("living", "heating", "mode", "auto")
-    evening.over("in the night")
+    evening.told_over("in the night")
