@@ -63,8 +63,8 @@ def test_our_own_files_are_known_however_they_are_installed(path: str, ours: str
     assert own(path) == ours
 
 
-@pytest.mark.parametrize("text", ["", "x", "Traceback (most recent call last):", '  File "a", line x', "\n\n:\n", "é" * 99,
-                                  "ValueError", TRACE[:120]])
+@pytest.mark.parametrize("text", ["", "x", "Traceback (most recent call last):", '  File "a", line x', "\n\n:\n",
+                                  "é" * 99, "ValueError", TRACE[:120]])
 def test_no_text_is_too_odd_for_a_fingerprint(text: str) -> None:
     assert len(fault(text, "somewhere").fingerprint) == 12
 
