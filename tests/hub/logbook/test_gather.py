@@ -161,7 +161,7 @@ def test_B66_a_kill_between_reading_and_commit_neither_loses_nor_doubles_a_comma
                 clock.now_us += 5_000_000
     """)
     codes = []
-    for after in (3, 120, 201, 10_000):
+    for after in (3, 120, 10_000):
         done = subprocess.run([sys.executable, "-c", program, str(tmp_path), str(after)], cwd=Path(__file__).parents[3],
                               capture_output=True, text=True, timeout=60)
         codes.append(done.returncode)

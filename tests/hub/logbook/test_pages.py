@@ -9,12 +9,15 @@ import time
 from datetime import UTC, date, datetime
 from typing import Any
 
-from hub.logbook import days
+import pytest
+
+from hub.logbook import days, handler
 from hub.logbook.handler import Lines
 from hub.logbook.model import Entry
 from hub.store import logbook_rows as rows
 from hub.store.logbook_rows import Query
 from hub.web.access import needs
+from hub.web.audit import Audit
 from tests.hub.logbook.conftest import Hub
 from tests.hub.web.lab import Client, events
 from tests.waiting import until
@@ -183,6 +186,21 @@ def test_a_page_that_fails_is_one_program_fault_with_its_trace_and_the_next_page
     assert len(rows.find(hub.web.hut.alerts, Query(kind="crash"), 10)) == 1
     found = list(hub.service.parts[-1].conditions(now_us()))
     assert [one.key for one in found] == [f"crash:{crash.fingerprint}"]
+
+
+def test_a_new_user_is_a_line_by_who_made_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(hub.web.settings.hub.run_dir, "web")
+    monkeypatch.setattr(handler, "_installed", [lines])
+    try:
+        audit = Audit(hub.web.hut)
+        audit.note("add user", "zoe", who="anna")
+        audit.note("add user", "max", result="refused: there is one", who="anna")
+        audit.note("set", "heater", who="anna")
+        until("the line", lambda: rows.find(hub.web.hut.alerts, Query(kind="change"), 10))
+    finally:
+        lines.close()
+    assert [(line.text, line.who, line.service) for line in rows.find(hub.web.hut.alerts, Query(kind="change"), 10)] == [
+        ("add user: zoe", "anna", "web")]
 
 
 def test_an_open_page_is_told_of_new_lines_that_it_asked_for(hub: Hub) -> None:
