@@ -199,8 +199,8 @@ def test_a_new_user_is_a_line_by_who_made_it(hub: Hub, monkeypatch: pytest.Monke
         until("the line", lambda: rows.find(hub.web.hut.alerts, Query(kind="change"), 10))
     finally:
         lines.close()
-    assert [(line.text, line.who, line.service) for line in rows.find(hub.web.hut.alerts, Query(kind="change"), 10)] == [
-        ("add user: zoe", "anna", "web")]
+    [line] = rows.find(hub.web.hut.alerts, Query(kind="change"), 10)
+    assert (line.text, line.who, line.service) == ("add user: zoe", "anna", "web")
 
 
 def test_an_open_page_is_told_of_new_lines_that_it_asked_for(hub: Hub) -> None:
