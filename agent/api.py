@@ -375,6 +375,17 @@ class BusIo(Io, Protocol):
         ...
 
 
+class OrderIo(Io, Protocol):
+    """For plugins that have another plugin of this device do something."""
+
+    def order(self, node: str, property_name: str, value: Value, timeout_s: float = 15.0) -> Value:
+        """Give a settable property of this device a value, over the local bus; what is true now, as its plugin says.
+
+        Recorded as a command of ``plugin:<instance>``. Raises CommandRefused with its plugin's line, or RetryLater when
+        no answer came: it may have been carried out all the same, so what must not happen twice carries an id."""
+        ...
+
+
 class GpioIo(Io, Protocol):
     """For plugins on input pins."""
 

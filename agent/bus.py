@@ -126,6 +126,27 @@ class Answer(Struct, tag=True, frozen=True):
     value: Any = None
 
 
+class RulesState(Struct, tag=True, frozen=True):
+    """Of the process ``rules``: what is in force."""
+
+    instance: str
+    version: int
+    refused: dict[str, str]
+
+
+class Order(Struct, tag=True, frozen=True):
+    """Give ``value`` to a property of this device. Said once; answered with :class:`Done`.
+
+    ``who`` counts only from the process ``rules``: ``rule:<id>``; a plugin is ``plugin:<instance>``."""
+
+    instance: str
+    id: str
+    who: str
+    node: str
+    property: str
+    value: Any
+
+
 # --- uplink -> plugin ---------------------------------------------------------------------------------------
 
 
@@ -158,6 +179,15 @@ class Command(Struct, tag=True, frozen=True):
     deadline_us: int
 
 
+class Done(Struct, tag=True, frozen=True):
+    """What became of an :class:`Order`: the value that is true now, or one line of refusal."""
+
+    id: str
+    ok: bool
+    message: str
+    value: Any = None
+
+
 class Mqtt(Struct, tag=True, frozen=True):
     """A message on a topic that the plugin listens to."""
 
@@ -182,8 +212,8 @@ class Remote(Struct, tag=True, frozen=True):
     quality: str | None
 
 
-ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer | Listen | Publish
-ToPlugin = Welcome | Ack | Again | Command | Mqtt
+ToUplink = Hello | Batch | Now | Health | Alert | LogLine | Answer | Listen | Publish | RulesState | Order
+ToPlugin = Welcome | Ack | Again | Command | Mqtt | Done
 FanOut = Now | Remote
 
 encode = msgspec.msgpack.Encoder().encode

@@ -38,7 +38,7 @@ HUB_OVERLAY = "50-hub.toml"
 GOOD = "agent.toml.good"
 DATA_DIR = Path("/var/lib/hutkeeper/agent")
 RUN_DIR = Path("/run/hutkeeper")
-RESERVED_INSTANCES = {"sys": "the device's own node", "hub": "the hub"}
+RESERVED_INSTANCES = {"sys": "the device's own node", "hub": "the hub", "rules": "the rules of this device"}
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -59,7 +59,10 @@ class Device(Struct, frozen=True, kw_only=True):
     publish_live: tuple[str, ...] = ()
     """Own properties that other devices name in their ``inputs``: ``<node>/<property>``."""
     hardware_watchdog: Path | None = None
-    """``/dev/watchdog``: fed by the guard of an actuator; a board that hangs with its heater ON resets after 15 s."""
+    """``/dev/watchdog``: fed by the guard of an actuator, else by the watchdog; a board that hangs, with its heater ON
+    or not, resets after 15 s."""
+    reboot: Literal["auto", "always", "never"] = "auto"
+    """Whether the watchdog may restart this machine (3 times in 24 h at most). ``auto``: where it is its service."""
     clock: Literal["auto", "trust"] = "auto"
     """``trust``: this machine's clock is right although nothing says so (a container)."""
 

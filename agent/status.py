@@ -33,6 +33,9 @@ def read(loaded: Settings) -> dict[str, Any]:
         found["source"] = "spool"
         found["ledger"] = ledgers[-1]
         found["ledgers"] = ledgers
+    rules = _report(device.run_dir / "rules.json")
+    if rules is not None:
+        found["rules"] = rules
     found["processes"] = processes(device.run_dir)
     return found
 

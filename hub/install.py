@@ -75,6 +75,9 @@ ExecStart={program} run --config /etc/hutkeeper/hub.toml
 Restart=always
 RestartSec=2
 KillMode=control-group
+# Out of memory, the kernel takes pages and plugins first, and the rest goes on.
+OOMScoreAdjust=-200
+OOMPolicy=continue
 TimeoutStopSec=30
 UMask=0027
 RuntimeDirectory=hutkeeper-hub

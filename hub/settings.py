@@ -10,6 +10,11 @@ host = "0.0.0.0"
 raw_days = 90
 [calls]                         # /set_profile, /announce, /send_SMS where a house has several
 heater = "bc-power/heater"      # <device>/<node>
+[[notify.channel]]              # who is told of alerts, see hub/notify/settings.py
+name = "push"
+url_file = "/etc/hutkeeper/push.url"
+[heartbeat]                     # an outside service that notices when this hub is dead
+url_file = "heartbeat.url"
 [[retention.series]]            # the first pattern that fits a series counts
 match = "*/*/sound_*"           # <device>/<node>/<property>
 raw_days = 7
@@ -26,9 +31,11 @@ from msgspec import Meta, Struct
 
 from agent.settings import SettingsError, is_loopback, load_toml
 from hub.energy.prices import Energy
+from hub.notify.settings import Notify
+from hub.watch.settings import Heartbeat
 
-__all__ = ["Broker", "Calls", "Foreign", "Hub", "Mirror", "Mqtt", "Retention", "SeriesRetention", "Settings",
-           "SettingsError", "Store", "Web", "default_path", "load"]
+__all__ = ["Alerts", "Broker", "Calls", "Foreign", "Heartbeat", "Hub", "Mirror", "Mqtt", "Notify", "Retention",
+           "SeriesRetention", "Settings", "SettingsError", "Store", "Web", "default_path", "load"]
 
 DEFAULT_PATH = Path("/etc/hutkeeper/hub.toml")
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -165,6 +172,28 @@ class Calls(Struct, frozen=True, kw_only=True):
     modem: Node | None = None
 
 
+DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """``[alerts]``: what the hub cannot see by itself of how things hang together."""
+
+    ups: tuple[DeviceId, ...] = ()
+    """Devices that go on without the mains; one with the plugin ``mains`` does anyway."""
+    remote: tuple[DeviceId, ...] = ()
+    """Devices that reach the broker by the internet, from another house."""
+    settle_s: Annotated[float, Meta(ge=0, le=15)] = 5.0
+    """A cause may turn up so long before somebody is told; what is critical and no absence waits for nobody."""
+    lost_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
+    """A device that is back within this time (a wireless network, a restart of its agent) is nobody's message."""
+    start_s: Annotated[float, Meta(ge=0, le=600)] = 45.0
+    """After its start the hub waits so long before it believes that something does not come."""
+    over_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
+    """So long something must be no more before its alert is over."""
+    history_days: Days = 400
+    """How long alerts that are over are kept; 0 is for ever."""
+
+
 class Store(Struct, frozen=True, kw_only=True):
     """``[store]``: how samples are written."""
 
@@ -188,6 +217,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    alerts: Alerts = Alerts()
+    notify: Notify = Notify()
+    heartbeat: Heartbeat = Heartbeat()
     path: Path = DEFAULT_PATH
 
     @property
@@ -231,6 +263,9 @@ class _File(Struct, frozen=True, kw_only=True):
     energy: Energy = Energy()
     mirror: Mirror = Mirror()
     calls: Calls = Calls()
+    alerts: Alerts = Alerts()
+    notify: Notify = Notify()
+    heartbeat: Heartbeat = Heartbeat()
 
 
 def default_path() -> Path:
@@ -259,5 +294,9 @@ def load(path: Path) -> Settings:
         energy=file.energy,
         mirror=file.mirror,
         calls=file.calls,
+        alerts=file.alerts,
+        notify=replace(file.notify,
+                       channel=tuple(replace(one, **full(one, "url_file")) for one in file.notify.channel)),
+        heartbeat=replace(file.heartbeat, **full(file.heartbeat, "url_file")),
         path=path,
     )

@@ -8,6 +8,7 @@ another to start or to stay up, so the order is for a quiet log only.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -19,6 +20,10 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+from msgspec import Struct
+
+from hub import parts_log
 from hub.settings import Settings, SettingsError
 
 PR_SET_PDEATHSIG = 1
@@ -28,6 +33,29 @@ STEADY_S = 20.0
 """A part that ran this long is started again at once."""
 STOP_S = 10.0
 LOOK_S = 0.25
+OOM = {"web": 500, "mirror": 400, "notify": 200, "ingest": 200}
+"""B60: pages go first; on one machine with an agent its plugins (300) come before ingest, and control never."""
+LIVES = "parts.json"
+
+
+class Life(Struct, frozen=True, omit_defaults=True):
+    """Of one part, in ``<run_dir>/parts.json``: for the status report."""
+
+    pid: int
+    """0: it does not run now."""
+    since_us: int
+    restarts: int = 0
+    last_end: str = ""
+    """How it ended the last time."""
+    last_end_us: int = 0
+
+
+def lives(run_dir: Path) -> dict[str, Life]:
+    """What ``hutkeeper-hub run`` says of its parts; {} where another supervisor runs them."""
+    try:
+        return msgspec.json.decode((run_dir / LIVES).read_bytes(), type=dict[str, Life])
+    except (OSError, msgspec.DecodeError):
+        return {}
 
 
 def parts(settings: Settings) -> list[str]:
@@ -43,12 +71,25 @@ def command(settings: Settings, part: str) -> list[str]:
     return [*own, part, "--config", str(settings.path)]
 
 
+def first_to_go(score: int) -> None:
+    """Where the kernel's OOM killer finds this process (proc(5), oom_score_adj): a higher one goes first."""
+    path = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):
+        if score > int(path.read_text()):
+            path.write_text(str(score))
+
+
 class Part:
     """One child process and when it may be started again."""
 
-    def __init__(self, name: str, words: list[str]) -> None:
+    def __init__(self, name: str, words: list[str], log: parts_log.Keeper | None = None) -> None:
         self.name = name
         self.words = words
+        self.log = log
+        self.starts = 0
+        self.since_us = 0
+        self.last_end = ""
+        self.last_end_us = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.started_s = 0.0
         self.due_s = 0.0
@@ -62,11 +103,26 @@ class Part:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)  # it died between fork and prctl
+            first_to_go(OOM.get(self.name, 0))
 
         self.started_s = time.monotonic()
         # A group of its own: Ctrl-C reaches the parent alone, and the parent stops the parts in their order.
-        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, preexec_fn=bind_to_parent,
-                                        process_group=0)
+        said: int | None = None
+        if self.log is not None:
+            reader, said = os.pipe2(os.O_CLOEXEC)
+            self.log.follow(reader)
+        try:
+            self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL, preexec_fn=bind_to_parent,
+                                            process_group=0, stdout=said, stderr=said)
+        finally:
+            if said is not None:
+                os.close(said)
+        self.starts += 1
+        self.since_us = time.time_ns() // 1000
+
+    def life(self) -> Life:
+        return Life(self.process.pid if self.process is not None else 0, self.since_us, max(0, self.starts - 1),
+                    self.last_end, self.last_end_us)
 
     def look(self) -> None:
         """Start it when it is due, note when it has ended."""
@@ -85,6 +141,7 @@ class Part:
             self.wait_s = min(self.wait_s, FIRST_WAIT_S)
         self.due_s = now + self.wait_s
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        self.last_end, self.last_end_us = how, time.time_ns() // 1000
         say(f"{self.name} ended ({how}), starting it again in {self.wait_s:g} s")
         self.wait_s = min(LONGEST_WAIT_S, max(FIRST_WAIT_S, 2 * self.wait_s))
 
@@ -129,18 +186,34 @@ def run(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGHUP, stop)
-    children = [Part(name, command(settings, name)) for name in parts(settings)]
+    children = [Part(name, command(settings, name), parts_log.Keeper(parts_log.file_of(settings.hub.data_dir, name)))
+                for name in parts(settings)]
+    told: dict[str, Life] = {}
     say(f"pages at {'https' if settings.web.cert else 'http'}://{settings.web.host}:{settings.web.port}, "
         f"broker at {settings.broker_host}:{settings.broker_port}, data in {settings.hub.data_dir}")
     try:
         while not stopping:
             for child in children:
                 child.look()
+            told = tell(run_dir, children, told)
             time.sleep(LOOK_S)
     finally:
         for child in reversed(children):
             child.stop()
     say("stopped")
+
+
+def tell(run_dir: Path, children: list[Part], told: dict[str, Life]) -> dict[str, Life]:
+    """Write ``parts.json`` when something changed; returns what stands there."""
+    now = {child.name: child.life() for child in children}
+    if now != told:
+        scratch = run_dir / f".{LIVES}.{os.getpid()}"
+        try:
+            scratch.write_bytes(msgspec.json.encode(now))
+            scratch.replace(run_dir / LIVES)
+        except OSError:
+            return told  # tried again with the next look
+    return now
 
 
 def render(settings: Settings) -> str:

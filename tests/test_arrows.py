@@ -31,6 +31,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "recurring_ical_events": ("plugins/schedule/",),
     "gpiod": ("agent/runner/gpio_lines.py",),
     "flask": ("hub/web/", "hub/pairing/"),
+    "apprise": ("hub/notify/channels/",),
     "click": ("agent/cli/", "hub/cli/", "provisioning/"),
 }
 """A library -> the only places that may know it, as prefixes of the path."""
@@ -135,7 +136,7 @@ def test_nothing_names_a_plugin(package: str) -> None:
     ours = {name: entry.target for name, entry in loader.found().items() if entry.target.startswith("plugins.")}
     assert ours, "no plugin of ours is installed: pip install -e ."
     # English words, and Home Assistant's; their module paths are looked for below
-    words = set(ours) - {"host", "light", "presence", "camera", "schedule", "announcer", "modem"}
+    words = set(ours) - {"host", "light", "presence", "camera", "schedule", "announcer", "modem", "mains", "internet"}
     words |= {target.partition(":")[0] for target in ours.values()}
     pattern = re.compile(r"(?<![\w.-])(" + "|".join(sorted(map(re.escape, words))) + r")(?![\w-])")
     wrong = []

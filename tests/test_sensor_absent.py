@@ -11,9 +11,9 @@ from agent.bus import Health
 from agent.homie.values import utc_us
 from agent.wire import topics
 from agent.wire.messages import Reported
+from hub.fleet.facts import NodeFacts, facts
 from hub.live.feed import Feed
 from hub.live.tree import LiveTree
-from hub.web.facts import NodeFacts, facts
 from tests.agent.state_lab import House, declare
 
 INTERVAL_S = 60.0

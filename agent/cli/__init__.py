@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-SERVICES = ("plugin", "guard", "uplink", "watchdog")
-OURS_ALONE = ("uplink", "watchdog")
+SERVICES = ("plugin", "guard", "uplink", "rules", "watchdog")
+OURS_ALONE = ("uplink", "rules", "watchdog")
 """No code of a plugin or its libraries runs in these."""
 
 

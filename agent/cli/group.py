@@ -26,6 +26,7 @@ COMMANDS = {
     "plugin": "agent.cli.operate",
     "guard": "agent.cli.operate",
     "uplink": "agent.cli.operate",
+    "rules": "agent.cli.operate",
     "watchdog": "agent.cli.operate",
 }
 

@@ -64,6 +64,13 @@ def _print_status(found: dict[str, Any]) -> None:
         rows = [(name, item.get("state", "?"), item.get("errors", 0), item.get("reason", ""))
                 if isinstance(item, dict) else (name, item, "", "") for name, item in plugins.items()]
         table(("PLUGIN", "HEALTH", "ERRORS", "REASON"), rows)
+    rules = found.get("rules")
+    if isinstance(rules, dict):
+        click.echo(f"  rules: version {rules.get('version')} of the hub")
+        table(("RULE", "STATE", "WHAT"), [
+            *((name, "fires" if item["firing"] else ", ".join(item["standing"]) or "ok", item["text"] or item["title"])
+              for name, item in rules.get("rules", {}).items()),
+            *((name, "refused", line) for name, line in rules.get("refused", {}).items())])
     if found["processes"]:
         table(("PROCESS", "STATE", "PID", "UP s"),
               [(item["name"], item["state"], item["pid"] or "", item["up_s"]) for item in found["processes"]])

@@ -95,4 +95,5 @@ def _service(name: str, words: str, text: str) -> click.Command:
 plugin = _service("plugin", "ID", "One process with the plugin instance ID of agent.toml (started by supervisord).")
 guard = _service("guard", "ID", "The process that holds the relay of instance ID (started by supervisord).")
 uplink = _service("uplink", "", "The process that holds bus, spool and MQTT link (started by supervisord).")
+rules = _service("rules", "", "The process that evaluates the rules of this device (started while it has some).")
 watchdog = _service("watchdog", "", "supervisord's event listener that restarts what hangs or loops.")

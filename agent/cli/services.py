@@ -5,8 +5,11 @@ Each first makes itself a good child: it ends with its supervisor, has a memory 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from agent import settings
@@ -17,6 +20,7 @@ USAGE = {
     "plugin": "usage: hutkeeper-agent plugin ID [ID...] [--config PATH]",
     "guard": "usage: hutkeeper-agent guard ID [--config PATH]",
     "uplink": "usage: hutkeeper-agent uplink [--config PATH]",
+    "rules": "usage: hutkeeper-agent rules [--config PATH]",
     "watchdog": "usage: hutkeeper-agent watchdog [--config PATH]",
 }
 
@@ -28,6 +32,7 @@ class Usage(Exception):
 def run(arguments: list[str]) -> int:
     """Run one service until it ends; returns the exit code."""
     name = arguments[0]
+    threading.excepthook = _thread_died
     try:
         instances, config = parse(name, arguments[1:])
         return _service(name, instances, config or settings.default_path())
@@ -39,6 +44,24 @@ def run(arguments: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        _show(error)
+        return 1
+
+
+def _show(error: BaseException) -> None:
+    """What killed this process, at the end of its log: the watchdog carries it to the hub."""
+    from agent.wire import crashes
+
+    with contextlib.suppress(OSError, ValueError):
+        print(crashes.text(error), file=sys.stderr, flush=True)
+
+
+def _thread_died(args: threading.ExceptHookArgs) -> None:
+    """A process that lost one of its threads lives on deaf or dumb: it ends, and is started anew (B64)."""
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        _show(args.exc_value)
+        os._exit(1)
 
 
 def parse(name: str, words: list[str]) -> tuple[list[str], Path | None]:
@@ -77,13 +100,18 @@ def _service(name: str, instances: list[str], config: Path) -> int:
         return watchdog.main(config)
     loaded = settings.load_good(config)
     # a guard whose supervisor dies still has a pin to put to OFF
-    child.adopt(loaded.settings, instances, signal.SIGTERM if name == "guard" else signal.SIGKILL)
+    child.adopt(loaded.settings, instances, signal.SIGTERM if name == "guard" else signal.SIGKILL,
+                oom={"guard": child.OOM_CONTROL, "uplink": child.OOM_UPLINK, "rules": child.OOM_UPLINK}.get(name))
     if loaded.error is not None:
         print(one_line(f"{loaded.error}; the last good configuration goes on"), file=sys.stderr)
     if name == "uplink":
         from agent import uplink
 
         return int(uplink.main(loaded.settings) or 0)
+    if name == "rules":
+        from agent import ruling
+
+        return ruling.main(loaded.settings)
     for instance in instances:
         if instance not in loaded.settings.plugins:
             known = ", ".join(loaded.settings.plugins) or "none"

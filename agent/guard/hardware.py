@@ -16,6 +16,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from agent.clock import boot_id
+
 log = logging.getLogger("guard")
 
 WDIOC_SETTIMEOUT = 0xC0045706
@@ -24,13 +26,26 @@ TIMEOUT_S = 15
 FEED_S = 2.0
 RETRY_S = 10.0
 MAGIC = b"V"
+STARVE = "starve"
+"""``<run_dir>/starve`` holds the id of the boot in which the board is to be reset."""
+
+
+def starving(run_dir: Path) -> bool:
+    """The watchdog asked for a reset in this boot: the file may have survived an earlier one."""
+    try:
+        return (run_dir / STARVE).read_text() == boot_id()
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 class HardwareWatchdog:
     """``path`` None: the board has none, or systemd feeds it."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, run_dir: Path | None = None) -> None:
+        """``run_dir``: where the watchdog says that this machine is to be reset (agent.supervision.reboots)."""
         self._path = path
+        self._run_dir = run_dir
+        self._starving = False
         self._fd = -1
         self._next_s = 0.0
         self._told = False
@@ -38,7 +53,7 @@ class HardwareWatchdog:
     def feed(self) -> None:
         """Call in every round of the loop that is to be alive."""
         now = time.monotonic()
-        if self._path is None or now < self._next_s:
+        if self._path is None or now < self._next_s or self._starve():
             return
         if self._fd < 0 and not self._open():
             self._next_s = now + RETRY_S
@@ -50,6 +65,12 @@ class HardwareWatchdog:
             log.error("%s: cannot be fed (%s): this board may reset in %d s", self._path, error.strerror, TIMEOUT_S)
             os.close(self._fd)
             self._fd = -1
+
+    def _starve(self) -> bool:
+        if not self._starving and self._run_dir is not None and starving(self._run_dir):
+            self._starving = True
+            log.error("%s: fed no more, this machine is to be reset", self._path)
+        return self._starving
 
     def _open(self) -> bool:
         assert self._path is not None
@@ -67,7 +88,8 @@ class HardwareWatchdog:
 
     def close(self) -> None:
         if self._fd >= 0:
-            with suppress(OSError):
-                os.write(self._fd, MAGIC)
+            if not self._starving:
+                with suppress(OSError):
+                    os.write(self._fd, MAGIC)
             os.close(self._fd)
             self._fd = -1

@@ -5,7 +5,7 @@ time it keeps:
 
 * control asked for ON and said something within ``silence_s`` (10 s) and renewed the lease within ``lease_s`` (30 s);
 * the sample it decided on was taken after this guard started and is not older than its max age and ``sample_grace_s``
-  (120 s); or it is frost duty and this hour's seconds are not used up;
+  (120 s); or it is frost duty and this hour's seconds are not used up, those of that grace among them;
 * it was not ON without a break for ``max_on_s`` (4 h); after that it rests for ``rest_s`` and needs a proof of heating;
 * this guard started ``start_rest_s`` ago: a guard that is killed again and again makes no relay chatter.
 
@@ -62,9 +62,11 @@ class Lease:
         self._proof_needed = False
         spent_us = _us(min(duty.frost_s_per_h, MAX_FROST_S))
         self._frost = deque([(now_us - spent_us, now_us)] if spent_us > 0 else [])
-        """Spans of frost duty within the last hour. What was before the start is unknown, so it counts as spent: a
-        guard that is started again and again allows no more than one that lives."""
-        self._frost_since_us: int | None = None
+        """Spans of ON with no sample that is good, within the last hour: frost duty, and the grace before it. What was
+        before the start is unknown, so it counts as spent: a guard that is started again and again allows no more than
+        one that lives."""
+        self._blind_from_us: int | None = None
+        """While it is ON: from when on it is without a good sample (may lie ahead). None: it is OFF."""
 
     def ask(self, ask: Ask, now_us: int) -> Verdict:
         if self.duty.kind == "hold":
@@ -153,21 +155,32 @@ class Lease:
                 self._rest_why = f"resting after {self.duty.max_on_s / 3600:g} h of unbroken ON"
                 self._proof_needed = True
             self._on_since_us = None
-        frost = on and self._ask is not None and self._ask.frost
-        if frost and self._frost_since_us is None:
-            self._frost_since_us = now_us
-        elif not frost and self._frost_since_us is not None:
-            self._frost.append((self._frost_since_us, now_us))
-            self._frost_since_us = None
+        self._book_blind(on, now_us)
+
+    def _book_blind(self, on: bool, now_us: int) -> None:
+        """What was ON with no good sample until now, and from when on it will be."""
+        if self._blind_from_us is not None and self._blind_from_us < now_us:
+            if self._frost and self._frost[-1][1] == self._blind_from_us:
+                self._frost[-1] = (self._frost[-1][0], now_us)
+            else:
+                self._frost.append((self._blind_from_us, now_us))
+                self._forget_frost(now_us)
+        self._blind_from_us = None
+        if on and self._ask is not None and self.duty.frost_s_per_h > 0:
+            good_until_us = 0 if self._ask.frost else (self._ask.sample_us or 0) + _us(self._ask.sample_max_age_s)
+            self._blind_from_us = max(now_us, good_until_us)
 
     def _frost_left_us(self, now_us: int) -> int:
         """What is left of the last hour's allowance, at worst: a span counts while any of it is within the hour."""
+        self._forget_frost(now_us)
+        used = sum(end - max(begin, now_us - HOUR_US) for begin, end in self._frost)
+        if self._blind_from_us is not None and self._blind_from_us < now_us:
+            used += now_us - max(self._blind_from_us, now_us - HOUR_US)
+        return _us(min(self.duty.frost_s_per_h, MAX_FROST_S)) - used
+
+    def _forget_frost(self, now_us: int) -> None:
         while self._frost and self._frost[0][1] <= now_us - HOUR_US:
             self._frost.popleft()
-        used = sum(end - max(begin, now_us - HOUR_US) for begin, end in self._frost)
-        if self._frost_since_us is not None:
-            used += now_us - max(self._frost_since_us, now_us - HOUR_US)
-        return _us(min(self.duty.frost_s_per_h, MAX_FROST_S)) - used
 
 
 def _us(seconds: float) -> int:

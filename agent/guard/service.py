@@ -60,7 +60,7 @@ class Guard:
         self._run_dir = settings.device.run_dir
         self._lock = wire.GuardLock(self._run_dir, instance)
         self._told = wire.Told(settings.device.data_dir, instance)
-        self._hardware = HardwareWatchdog(settings.device.hardware_watchdog)
+        self._hardware = HardwareWatchdog(settings.device.hardware_watchdog, self._run_dir)
         self._client: socket.socket | None = None
         self._last: tuple[object, ...] = ()
         self._stop = False

@@ -39,13 +39,19 @@ SYS_PROPERTIES: tuple[Property, ...] = (
     Property(name="address", datatype="string", title="Address", diagnostic=True, max_age_s=float("inf")),
     Property(name="command", datatype="json", event=True, title="Command", diagnostic=True, enabled_by_default=False,
              priority=Priority.ALARM),
+    Property(name="services", datatype="json", title="Services", diagnostic=True, enabled_by_default=False,
+             max_age_s=float("inf")),
+    Property(name="canary", datatype="integer", event=True, title="Canary", minimum=0, diagnostic=True,
+             enabled_by_default=False),
     Property(
         name="restart", datatype="enum", options=("agent", "host"), title="Restart", settable=True, event=True,
         device_class="restart", diagnostic=True,
     ),
 )
 """``command`` is each command that was given to a plugin: node, property, value, who, result. ``ledger`` is a
-``agent.wire.messages.LedgerCounts``. ``restart`` is a command: the word says what restarts."""
+``agent.wire.messages.LedgerCounts``, ``services`` a ``Services``. ``canary`` is a sample that goes the whole way once
+an hour, so that the hub knows how long the way is and that it is open. ``restart`` is a command: the word says what
+restarts."""
 
 
 def sys_node() -> TreeNode:

@@ -465,6 +465,10 @@ class ReplayIo:
             raise ConfigError("this plugin is no actuator")
         return InlineRelay(self.instance, self._duty, self.clock)
 
+    def order(self, node: str, property_name: str, value: Any, timeout_s: float = 15.0) -> Any:
+        self.log.info("order %s/%s", node, property_name)  # a replay has no other plugins: it is taken
+        return value
+
     def mqtt(self, *filters: str) -> ReplayMessages:
         return ReplayMessages(self._source, self.clock, topics=True)
 

@@ -237,6 +237,8 @@ class Endpoint:
                 self._command(message)
             elif isinstance(message, bus.Mqtt):
                 self.worker.heard(Message(message.payload, message.t_us, message.topic, message.retained))
+            elif isinstance(message, bus.Done):
+                self.worker.done(message)
             elif isinstance(message, bus.Again):
                 self._welcomed = False
                 self._hello_at_s, self._hello_wait_s = 0.0, HELLO_FIRST_S
@@ -327,7 +329,7 @@ class Endpoint:
             elif isinstance(item, Redeclared):
                 self._intake.redeclare(self._title, item.properties)
                 self._kept.attach()
-            elif isinstance(item, bus.LogLine | bus.Publish):
+            elif isinstance(item, bus.LogLine | bus.Publish | bus.Order):
                 self._post(item)
             elif isinstance(item, bus.Listen):
                 self._filters = item.filters

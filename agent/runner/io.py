@@ -103,6 +103,10 @@ class RunnerIo:
 
         return SourceStream(MqttSource(self._worker, filters), self._worker.wait)
 
+    def order(self, node: str, property_name: str, value: Any, timeout_s: float = 15.0) -> Any:
+        """:class:`agent.api.OrderIo`: another plugin of this device does something."""
+        return self._worker.order(node, property_name, value, timeout_s)
+
     def relay(self) -> Relay:
         """:class:`agent.api.RelayIo`: the actuator of this instance, through its guard."""
         from agent.guard.client import GuardedRelay, guard_starter

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
+
+from agent.wire import crashes
 
 REPEAT_S = 60.0
 MAX_MESSAGES = 500
@@ -37,6 +40,14 @@ class CappedLog:
         self.show_debug = debug
         self.monotonic_s = monotonic_s
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+        self._crashes = crashes.Pace(lambda: self.monotonic_s())
+
+    def crash(self, error: BaseException, value: Any = None) -> None:
+        """An exception that nobody caught, with its trace, as one message (agent.wire.crashes)."""
+        message = self._crashes.message(crashes.text(error, value))
+        if message is not None:
+            for sink in self.sinks:
+                sink("error", message)
 
     def debug(self, msg: str, *args: object) -> None:
         if self.show_debug:

@@ -23,6 +23,7 @@ from agent.runner.io import RunnerIo
 from agent.runner.logs import CappedLog, to_stderr
 from agent.runner.worker import Worker
 from agent.settings import PluginEntry, Settings, plugin_config
+from agent.supervision import child
 from agent.supervision.heartbeat import Heartbeat, Progress, default_hang_after_s
 
 STOP_S = 0.9
@@ -39,6 +40,9 @@ class Process:
         self.endpoints: list[Endpoint] = []
         self._contexts = contextlib.ExitStack()
         self._stop = False
+        self._broken = False
+        self._controls = False
+        """One of them drives an actuator."""
         self._pipe, self._pipe_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._zmq: zmq.Context[Any] = zmq.Context.instance()
         self._clock = ClockState(settings.device.clock)
@@ -54,12 +58,24 @@ class Process:
                 self._set_up(self.settings.plugins[instance])
             if not self.endpoints:
                 return 2
+            if not self._controls:
+                child.last_to_go(child.OOM_PLUGIN)
             return self._loop()
         except bus.BusTaken as error:
             print(f"hutkeeper-agent: {error}", file=sys.stderr)
             return 1
         finally:
             self._contexts.close()
+
+    def _thread_died(self, args: threading.ExceptHookArgs) -> None:
+        """A thread of a plugin's own (its instance is not known): told, and this process ends and is started anew: it
+        would live on deaf or dumb (B64). Without the threads of what is only simulated, nothing is lost."""
+        if args.exc_value is None or isinstance(args.exc_value, SystemExit) or not self.endpoints:
+            return
+        self.endpoints[0].log.crash(args.exc_value)
+        if args.thread is None or not args.thread.name.startswith(("simulated", "fake")):
+            self._broken = True
+            self._wake()
 
     def stop(self) -> None:
         """From any thread or a signal handler."""
@@ -90,6 +106,7 @@ class Process:
         self._contexts.callback(os.close, lock)
         interval_s = float(entry.interval_s or getattr(config, "interval_s", None) or kind.interval_s)
         hang_after_s = entry.hang_after_s or default_hang_after_s(interval_s)
+        self._controls = self._controls or kind.actuator
         log = CappedLog(to_stderr(entry.id))
         worker = Worker(entry.id, _maker(kind, config), plugin, interval_s, lambda: self._wake_for(entry.id), log)
         log.sinks.append(worker.log_line)
@@ -117,6 +134,7 @@ class Process:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self.stop())
             heartbeat.start()
+            threading.excepthook = self._thread_died
         poller = self._poller
         poller.register(self._pipe, zmq.POLLIN)
         for endpoint in self.endpoints:
@@ -151,6 +169,8 @@ class Process:
 
     def _ended(self) -> int | None:
         """The exit code when nothing is left to run, or when a thread of ours broke (B64)."""
+        if self._broken:
+            return 1
         for endpoint in list(self.endpoints):
             if endpoint.worker.broken is not None:
                 return 1

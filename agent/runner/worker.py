@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
-from agent.api import CommandRefused, ConfigError, Inbox, Log, Message, Node, Plugin, Property, Reading, RetryLater
-from agent.bus import Answer, Command, Listen, LogLine, Publish
+from agent.api import CommandRefused, ConfigError, Inbox, Message, Node, Plugin, Property, Reading, RetryLater
+from agent.bus import Answer, Command, Done, Listen, LogLine, Order, Publish
+from agent.runner.logs import CappedLog
 
 FIRST_DELAY_S = 1.0
 MAX_DELAY_S = 300.0
@@ -24,6 +23,7 @@ STEADY_S = 60.0
 QUEUE_LIMIT = 5000
 HEARTBEAT_S = 5.0
 COMMIT_LOOK_S = 0.02
+ORDER_LOOK_S = 0.05
 
 
 class State(NamedTuple):
@@ -53,27 +53,18 @@ class Redeclared(NamedTuple):
     properties: tuple[Property, ...]
 
 
-Item = Yield | Raised | State | Answer | Redeclared | LogLine | Listen | Publish
+Item = Yield | Raised | State | Answer | Redeclared | LogLine | Listen | Publish | Order
 
 
 def boottime_us() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
-def _show_traceback(error: BaseException) -> None:
-    """In full, to stderr only: a log line is one line."""
-    try:
-        sys.stderr.write("".join(traceback.format_exception(error)))
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        return  # nobody reads our stderr any more; the log line went over the bus
-
-
 class Worker(threading.Thread):
     """Runs one plugin until stopped. The bus side reads ``items`` and is woken through ``wake``."""
 
     def __init__(self, instance: str, make: Callable[[], Plugin], plugin: Plugin, interval_s: float,
-                 wake: Callable[[], None], log: Log) -> None:
+                 wake: Callable[[], None], log: CappedLog) -> None:
         super().__init__(name=instance, daemon=True)
         self.instance = instance
         self.interval_s = interval_s
@@ -102,13 +93,14 @@ class Worker(threading.Thread):
         self._log = log
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._commands: deque[Command] = deque()
+        self._orders: dict[str, Done | None] = {}
+        """Orders of ours that wait for their answer."""
         self._inbox: Inbox | None = None
         self._serving = False
         self._state = State("ok", "")
         self._degraded: str | None = None
         self._failing: str | None = None
         self._last_kept = b""
-        self._bugs: dict[str, int] = {}
 
     @property
     def over(self) -> bool:
@@ -124,6 +116,31 @@ class Worker(threading.Thread):
     def command(self, command: Command) -> None:
         self._commands.append(command)
         os.eventfd_write(self._eventfd, 1)
+
+    # --- orders to other plugins --------------------------------------------------------------------------------
+
+    def done(self, done: Done) -> None:
+        """From the bus side."""
+        if done.id in self._orders:
+            self._orders[done.id] = done
+            os.eventfd_write(self._eventfd, 1)
+
+    def order(self, node: str, name: str, value: Any, timeout_s: float) -> Any:
+        """:meth:`agent.api.OrderIo.order`."""
+        id_ = os.urandom(8).hex()
+        self._orders[id_] = None
+        try:
+            self._put(Order(self.instance, id_, "", node, name, value))
+            until = time.monotonic() + timeout_s
+            while (done := self._orders[id_]) is None and not self.stopping and time.monotonic() < until:
+                self.wait(ORDER_LOOK_S)
+        finally:
+            del self._orders[id_]
+        if done is None:
+            raise RetryLater(f"{node}/{name}: no answer within {timeout_s:.0f} s")
+        if not done.ok:
+            raise CommandRefused(done.message)
+        return done.value
 
     # --- MQTT topics of others --------------------------------------------------------------------------------
 
@@ -212,7 +229,7 @@ class Worker(threading.Thread):
         except RetryLater as error:
             return Answer(self.instance, command.id, False, f"not now: {error}")
         except Exception as error:
-            self._bug("command", error)
+            self._bug(error, command.value)
             return Answer(self.instance, command.id, False, f"the plugin failed: {type(error).__name__}: {error}")
         return Answer(self.instance, command.id, True, "", value)
 
@@ -301,8 +318,7 @@ class Worker(threading.Thread):
             self.refused = str(error)
         except BaseException as error:
             self.broken = f"{type(error).__name__}: {error}"
-            self._log.error("the plugin's thread ended: %s", self.broken)
-            _show_traceback(error)
+            self._log.crash(error)
         finally:
             self._wake_main()
 
@@ -327,7 +343,7 @@ class Worker(threading.Thread):
                 if self._over():
                     return
                 delay_s = MAX_DELAY_S
-                self._bug("run", error)
+                self._bug(error)
                 self._failing = f"{type(error).__name__}: {error}"
                 self._show()
                 self._renew()
@@ -349,15 +365,10 @@ class Worker(threading.Thread):
         self._failing = reason
         self._show()
 
-    def _bug(self, where: str, error: Exception) -> None:
-        """A traceback once per kind, then only a count."""
+    def _bug(self, error: Exception, value: Any = None) -> None:
+        """``value``: of the command that was carried out."""
         self.errors += 1
-        last = traceback.extract_tb(error.__traceback__)[-1:]
-        kind = f"{where} {type(error).__name__} {last[0].filename}:{last[0].lineno}" if last else where
-        self._bugs[kind] = self._bugs.get(kind, 0) + 1
-        if self._bugs[kind] == 1:
-            self._log.error(f"bug in {where}: {type(error).__name__}: {error}")
-            _show_traceback(error)
+        self._log.crash(error, value)
 
     def _renew(self) -> None:
         """After a bug the plugin's own state is not to be trusted."""
@@ -367,7 +378,7 @@ class Worker(threading.Thread):
         except ConfigError:
             raise
         except Exception as error:
-            self._bug("start", error)
+            self._bug(error)
             return
         self._put(Redeclared(properties))
 

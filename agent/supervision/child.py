@@ -6,18 +6,23 @@ ends the orphans first (B58, prctl(2)). The lock files of ``agent.bus`` are the 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from agent.settings import Settings
 
 PR_SET_PDEATHSIG = 1
 SUPERVISOR_PID = "HUTKEEPER_SUPERVISOR_PID"
 """Set by :mod:`agent.supervision.supervisord` for its children."""
+OOM_CONTROL, OOM_UPLINK, OOM_PLUGIN = -500, 100, 300
+"""B60: a guard and its control loop are never the victim while there is another one: they stay where the service put
+them (-500), plugins go first."""
 ORPHAN = 75
 """Exit code (EX_TEMPFAIL) of a child whose supervisor died before it could say that it wants to die with it."""
 
@@ -41,15 +46,29 @@ def end_with_supervisor(signum: int = signal.SIGKILL) -> None:
         sys.exit(ORPHAN)
 
 
-def adopt(settings: Settings, instances: Sequence[str] = (), signum: int = signal.SIGKILL) -> None:
-    """What ``plugin``, ``guard`` and ``uplink`` do first."""
+def adopt(settings: Settings, instances: Sequence[str] = (), signum: int = signal.SIGKILL, *,
+          oom: int | None = None) -> None:
+    """What ``plugin``, ``guard`` and ``uplink`` do first. ``oom``: one of the ``OOM_`` numbers."""
     end_with_supervisor(signum)
+    if oom is not None:
+        last_to_go(oom)
     if instances:
         limit_memory(sum(settings.plugins[name].memory_mb for name in instances if name in settings.plugins))
     if os.environ.get(SUPERVISOR_PID) is not None:
         from agent.supervision.logs import never_block
 
         never_block()
+
+
+def last_to_go(score: int) -> None:
+    """Where the kernel's OOM killer finds this process (proc(5), oom_score_adj): a higher one goes first. Only upwards:
+    to be safer than its parent a process needs a right that ours has not."""
+    if os.environ.get(SUPERVISOR_PID) is None:
+        return  # by hand: as whoever started it wants it
+    path = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError, ValueError):
+        if score > int(path.read_text()):
+            path.write_text(str(score))
 
 
 def limit_memory(megabytes: int) -> None:

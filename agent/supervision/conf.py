@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent.bus import MAX_IPC_PATH
 from agent.settings import GOOD, Settings, SettingsError
-from agent.supervision.plan import GUARD, UPLINK, WATCHDOG, Plan, Program
+from agent.supervision.plan import GUARD, RULES, UPLINK, WATCHDOG, Plan, Program
 
 SOCKET = "supervisor.sock"
 CONF = "supervisord.conf"
@@ -66,6 +66,8 @@ def _program(settings: Settings, program: Program, log: Path) -> dict[str, objec
     words = (UPLINK,) if uplink else ("plugin", *program.instances)
     if guard:
         words = ("guard", program.name.removeprefix(GUARD))
+    if program.name == RULES:
+        words = (RULES,)
     return {
         "command": _command(settings, *words),
         "environment": _environment(settings, program.section),
@@ -126,7 +128,11 @@ def write(settings: Settings, plan: Plan) -> Path:
     replace(conf, render(settings, plan))
     limits = {program.name: {"instances": program.instances, "hang_after_s": program.hang_after_s}
               for program in plan.programs}
-    replace(run_dir / PLAN, json.dumps({"config": str(settings.path), "programs": limits}))
+    device = settings.device
+    machine = {"reboot": device.reboot, "data_dir": str(device.data_dir), "clock": device.clock,
+               "hardware_watchdog": str(device.hardware_watchdog) if device.hardware_watchdog else "",
+               "guards": any(program.name.startswith(GUARD) for program in plan.programs)}
+    replace(run_dir / PLAN, json.dumps({"config": str(settings.path), "programs": limits, "machine": machine}))
     return conf
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 LIMIT_S = 30.0
 FOLDER = "progress"
+UPLINK_HANG_S = 60.0
 
 
 class Heartbeat:
@@ -80,6 +81,14 @@ class Progress:
             stamp_ns = int((now if moved_at_s is None else moved_at_s) * 1e9)
             with contextlib.suppress(OSError):  # the folder is gone: supervision itself is being taken down
                 os.utime(self._path, ns=(stamp_ns, stamp_ns))
+
+
+    def busy_for(self, seconds: float) -> None:
+        """Something begins that may take so long; the next :meth:`touch` ends it."""
+        self._next = 0.0
+        stamp_ns = int((time.monotonic() + seconds) * 1e9)
+        with contextlib.suppress(OSError):
+            os.utime(self._path, ns=(stamp_ns, stamp_ns))
 
 
 def default_hang_after_s(interval_s: float) -> float:

@@ -67,6 +67,10 @@ RestartSec=2
 # mixed: supervisord ends its children in order (plugins, then uplink, which takes their last samples); whatever is
 # left of the control group after it, also after a crash, is killed.
 KillMode=mixed
+Environment=HUTKEEPER_SERVICE=1
+# Out of memory, the kernel takes others first, of ours the plugins first, and the rest goes on.
+OOMScoreAdjust=-500
+OOMPolicy=continue
 TimeoutStopSec=30
 NoNewPrivileges=yes
 ProtectSystem=full
@@ -75,6 +79,16 @@ PrivateTmp=yes
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+POLKIT = Path("/etc/polkit-1/rules.d/49-hutkeeper.rules")
+MAY_REBOOT = f"""\
+// The watchdog of hutkeeper-agent may restart this machine, in order and at most 3 times in 24 h (device.reboot).
+polkit.addRule(function(action, subject) {{
+    if (action.id.indexOf("org.freedesktop.login1.reboot") == 0 && subject.user == "{USER}") {{
+        return polkit.Result.YES;
+    }}
+}});
 """
 
 Echo = Callable[[str], object]
@@ -206,6 +220,8 @@ def install(config: Path | None, root: Path, echo: Echo) -> int:
     data_dir = loaded.device.data_dir
     machine.folder(data_dir, 0o750, uid, gid)
     changed = machine.file(UNIT, unit(loaded), 0o644, 0, 0)
+    if machine.at(POLKIT.parent).is_dir():
+        machine.file(POLKIT, MAY_REBOOT, 0o644, 0, 0)
     made = Made(list(dict.fromkeys([*earlier.made, *machine.made])), machine.user_made or earlier.user, str(data_dir))
     machine.file(MADE, msgspec.json.format(msgspec.json.encode(made)).decode() + "\n", 0o644, 0, 0)
     if changed or not machine.real:
@@ -237,6 +253,7 @@ def uninstall(root: Path, echo: Echo, *, purge: bool = False) -> int:
         machine.run("systemctl", "disable", "--now", UNIT.name, only_real=True)
         _remove(machine, UNIT)
         machine.run("systemctl", "daemon-reload", only_real=True)
+    _remove(machine, POLKIT)
     _forget(machine)
     hub_stays = machine.at(HUB_UNIT).exists()
     if purge:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.wire import faults
+from agent.wire import crashes, faults
 
 if TYPE_CHECKING:
     import zmq
 
 INSTANCE = "watchdog"
+MAX_UNSAID = 50
+CONNECT_MS = 100
+"""For the first word: what is sent before the socket is connected is lost."""
 
 
 class Notices:
@@ -25,6 +29,9 @@ class Notices:
         self._run_dir = run_dir
         self._raised: dict[str, str] = {}
         self._lane: zmq.Socket[bytes] | None = None
+        self._unsaid: deque[bytes] = deque(maxlen=MAX_UNSAID)
+        """Log lines that found no uplink."""
+        self._pace = crashes.Pace()
 
     def say(self, level: str, text: str) -> None:
         """One line to stderr (supervisord keeps it); warnings and above also to the hub's logbook."""
@@ -55,19 +62,35 @@ class Notices:
         """Uplink is new: it does not know what was raised."""
         for alert_id, text in self._raised.items():
             self._alert(alert_id, text)
+        self.deliver()
+
+    def crash(self, program: str, message: str) -> None:
+        """An exception that killed ``program``, as agent.wire.crashes writes it: to the hub alone, our log has it."""
+        paced = self._pace.message(message)
+        if paced is not None:
+            self._log("error", paced, program)
+
+    def deliver(self) -> None:
+        """Lines that were said while uplink was away."""
+        while self._unsaid and self._send(self._unsaid[0]):
+            self._unsaid.popleft()
 
     def _alert(self, alert_id: str, text: str | None) -> None:
         from agent import bus
 
         self._send(bus.encode(bus.Alert(INSTANCE, alert_id, text)))
 
-    def _log(self, level: str, text: str) -> None:
+    def _log(self, level: str, text: str, instance: str = INSTANCE) -> None:
         from agent import bus
 
         boottime_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
-        self._send(bus.encode(bus.LogLine(INSTANCE, level, text[:2000], boottime_us)))
+        line = bus.encode(bus.LogLine(instance, level, text[:crashes.MAX_CHARS + 100], boottime_us))
+        self.deliver()
+        if self._unsaid or not self._send(line):
+            self._unsaid.append(line)
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> bool:
+        """False: there is no uplink. The line in the log stands; alerts are repeated when it comes, lines kept."""
         import zmq
 
         from agent import bus
@@ -76,8 +99,10 @@ class Notices:
             if self._lane is None:
                 self._lane = bus.connect(zmq.Context.instance(), self._run_dir, INSTANCE)
                 self._lane.setsockopt(zmq.SNDTIMEO, 0)  # uplink may be the one that is down
+                self._lane.poll(CONNECT_MS, zmq.POLLOUT)
             self._lane.send(message, zmq.NOBLOCK)
             while self._lane.poll(0):
                 self._lane.recv(zmq.NOBLOCK)  # "who are you?": nothing of ours waits for an answer
         except (zmq.ZMQError, ValueError):
-            return  # the line in the log stands; alerts are repeated when uplink comes
+            return False
+        return True

@@ -11,15 +11,18 @@ from msgspec import Struct
 
 from agent import loader
 from agent.api import ConfigError, Plugin
+from agent.ruling import desired
 from agent.settings import PluginEntry, Settings, default_interval_s
-from agent.supervision.heartbeat import default_hang_after_s
+from agent.supervision.heartbeat import UPLINK_HANG_S, default_hang_after_s
 
 UPLINK = "uplink"
 WATCHDOG = "watchdog"
 GUARD = "guard-"
 """Before an actuator's id: its guard's program, and its progress file."""
 GUARD_HANG_S = 15.0
-UPLINK_HANG_S = 60.0
+RULES = "rules"
+"""The program that evaluates the rules of this device; there while it has some."""
+RULES_HANG_S = 60.0
 SMALL_BOARD_BYTES = 1 << 30
 """Below this, plugins whose class names a ``process`` share it; agent.toml's own ``process`` always counts."""
 
@@ -29,7 +32,7 @@ class Program(Struct, frozen=True):
 
     name: str
     instances: tuple[str, ...]
-    """The plugins in it, by the names of their progress files; empty for uplink."""
+    """The plugins in it, by the names of their progress files."""
     hang_after_s: float
     section: str
     """Hash of what agent.toml says about it: another one means a restart."""
@@ -65,12 +68,16 @@ def plan(settings: Settings, *, memory_bytes: int | None = None) -> Plan:
             alone.append((entry, hang_after_s))
         else:
             together.setdefault(word, []).append((entry, hang_after_s))
-    programs = [Program(UPLINK, (), UPLINK_HANG_S, _hash(_uplink_section(settings)))]
+    programs = [Program(UPLINK, (UPLINK,), UPLINK_HANG_S, _hash(_uplink_section(settings)))]
     for entry, hang_after_s in alone:
         programs.append(Program(f"plugin-{entry.id}", (entry.id,), hang_after_s, _hash(_section(settings, entry.id))))
     for entry in actuators:
         name = f"{GUARD}{entry.id}"
         programs.append(Program(name, (name,), GUARD_HANG_S, _hash(_section(settings, entry.id))))
+    wanted = desired.read(settings.device.data_dir)
+    if wanted is not None and wanted.rules:
+        section = [_section(settings, RULES), settings.device.id, wanted.version, wanted.rules]
+        programs.append(Program(RULES, (RULES,), RULES_HANG_S, _hash(section)))
     for word, members in together.items():
         ids = tuple(entry.id for entry, _ in members)
         programs.append(Program(f"plugins-{word}", ids, max(limit for _, limit in members),

@@ -18,11 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from agent.api import ConfigError
+from agent.ruling import desired
 from agent.supervision import conf, rpc
+from agent.supervision.heartbeat import Heartbeat, Progress
+from agent.supervision.ladder import TRIES, Ladder, Step
+from agent.supervision.lastwords import LastWords
+from agent.supervision.machine import STUCK_S, Machine
 from agent.supervision.notices import Notices
 from agent.supervision.plan import GUARD
 from agent.supervision.progress import ProgressWatch
 from agent.supervision.rearm import Action, Rearm
+from agent.supervision.tally import Tally
+from agent.wire import crashes
 
 WATCHDOG = "watchdog"
 UPLINK = "uplink"
@@ -30,6 +37,11 @@ LOOK_TICKS = 12
 """Every minute the states are read instead of believed."""
 UPDATE_TIMEOUT_S = 120.0
 STILL_S = 1.5
+HELD = "restarts_held"
+HELD_GOOD_S = 900.0
+"""It is touched every minute while it holds; an old one is nobody's word any more."""
+CONFIG_REFUSED = "exit code 2"
+"""To start anything again does not mend an agent.toml."""
 
 Rpc = Callable[..., Any]
 
@@ -37,17 +49,27 @@ Rpc = Callable[..., Any]
 class Watchdog:
     """What to do at each event. Everything outside comes in by the constructor."""
 
-    def __init__(self, run_dir: Path, config: Path, notices: Notices, *,
-                 monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, run_dir: Path, config: Path, notices: Notices, data_dir: Path, *,
+                 monotonic_s: Callable[[], float] = time.monotonic, wall_s: Callable[[], float] = time.time) -> None:
         self.run_dir = run_dir
         self.config = config
         self.notices = notices
         self.rearm = Rearm(monotonic_s, short=lambda program: program == UPLINK or program.startswith(GUARD))
-        self.progress = ProgressWatch(run_dir)
+        self.progress = ProgressWatch(run_dir, monotonic_s)
+        self.ladder = Ladder(monotonic_s)
+        self.machine = Machine(run_dir, notices, monotonic_s)
+        self.last_words = LastWords(data_dir / "log")
+        self._wall_s = wall_s
+        self.beat: Callable[[], None] = lambda: None
+        """Of this process's own fuse."""
+        self._desired = data_dir / desired.FILE
+        self.tally = Tally(run_dir)
+        self._own = Progress(run_dir, WATCHDOG, 30.0)
         self._ticks = 0
         self._seen = self._signature()
         self._pending: object = None
         self.read_plan()
+        self.machine.tell()
 
     # --- events ---------------------------------------------------------------------------------------------
 
@@ -56,7 +78,13 @@ class Watchdog:
         if name.startswith("PROCESS_STATE_"):
             fields = dict(part.split(":", 1) for part in payload.split() if ":" in part)
             program, state = fields.get("processname", ""), name.removeprefix("PROCESS_STATE_")
+            if program:
+                self.tally.state(program, state, int(fields.get("pid", "0")))
             if program and program != WATCHDOG:
+                if state == "STARTING":
+                    self.last_words.started(program)
+                elif state in ("EXITED", "FATAL", "BACKOFF"):
+                    self._last_words(program)
                 self.progress.state(program, state)
                 self._do(self.rearm.state(program, state))
                 if program == UPLINK and state == "RUNNING":
@@ -64,18 +92,29 @@ class Watchdog:
         elif name == "REMOTE_COMMUNICATION":
             kind, _, data = payload.partition("\n")
             words = data.split()
+            if kind == "type:exit" and len(words) == 2:
+                self.tally.exited(words[0], int(words[1]))
             if kind == "type:exit" and len(words) == 2 and words[0] != WATCHDOG:
                 self.rearm.exited(words[0], int(words[1]))
         elif name == "TICK_5":
             self.tick()
         self.due()
+        self.tally.write()
 
     def tick(self) -> None:
         """Every 5 s."""
         if self._ticks % LOOK_TICKS == 0:
             self.look()
         self._ticks += 1
+        self.notices.deliver()
+        self.machine.tick()
+        held = self.held()
+        self.ladder.hold(held)
+        self._own.touch()
         for hung in self.progress.tick():
+            if held and not hung.program.startswith(GUARD) and hung.program != UPLINK:
+                continue  # what it waits for is dark; it is looked at anew when the mains is back (B63)
+            self.ladder.stood_still(hung.instance, f"{hung.instance} made no progress for {hung.silent_s:.0f} s")
             try:
                 self._call("supervisor.signalProcess", hung.program, "KILL")
             except rpc.RpcFailed as error:
@@ -84,7 +123,35 @@ class Watchdog:
             self.notices.fault(f"hung-{hung.instance}", "E_PLUGIN_HUNG", instance=hung.instance, age_s=hung.silent_s)
         for instance in self.progress.moved_again():
             self.notices.clear(f"hung-{instance}")
+            self.ladder.moved(instance)
+        for step in self.ladder.tick():
+            self._step(step)
+        if not self.ladder.sick:
+            self.machine.well()
         self._config_tick()
+
+    def held(self) -> bool:
+        """The mains is away, or has just come back (agent.uplink.held)."""
+        try:
+            return -60.0 < self._wall_s() - (self.run_dir / HELD).stat().st_mtime < HELD_GOOD_S
+        except OSError:
+            return False
+
+    def _step(self, step: Step) -> None:
+        why = f"{step.why}, after {TRIES} restarts or more"
+        if step.verb == "machine":
+            self.machine.restart(why)
+            return
+        self.notices.say("warning", f"uplink is restarted: {why}")
+        try:
+            self._call("supervisor.signalProcess", UPLINK, "TERM")  # it commits, and is started again at once
+        except rpc.RpcFailed as error:
+            self.notices.say("warning", str(error))
+
+    def _last_words(self, program: str) -> None:
+        message = self.last_words.crash(program)
+        if message:
+            self.notices.crash(program, message)
 
     def look(self) -> None:
         """Read all states: an event may have been lost, or this process is new."""
@@ -94,6 +161,7 @@ class Watchdog:
             self.notices.say("warning", str(error))
             return
         for info in infos:
+            self.tally.seen(info["name"], info["statename"], info["pid"])
             if info["name"] != WATCHDOG:
                 self.progress.state(info["name"], info["statename"], only_if_new=True)
                 self.rearm.seen(info["name"], info["statename"])
@@ -107,11 +175,17 @@ class Watchdog:
             if action.verb in ("start", "stop"):
                 self._start_or_stop(action)
             elif action.verb == "alert":
+                line = self.last_words.line(action.program)
+                reason = f"{action.reason}: {line}" if line else action.reason
+                if action.program == UPLINK and action.reason != CONFIG_REFUSED:
+                    self.ladder.stood_still(UPLINK, f"uplink ended {action.deaths} times: {reason}")
                 instances = self.progress.instances(action.program) or (action.program,)
                 for instance in instances:
                     self.notices.fault(f"crashloop-{instance}", "E_PLUGIN_CRASHLOOP", instance=instance,
-                                       n=action.deaths, reason=action.reason)
+                                       n=action.deaths, reason=reason)
             elif action.verb == "clear":
+                if action.program == UPLINK:
+                    self.ladder.moved(UPLINK)
                 for instance in self.progress.instances(action.program) or (action.program,):
                     self.notices.clear(f"crashloop-{instance}")
 
@@ -127,14 +201,16 @@ class Watchdog:
             self.notices.say("warning", f"{action.program}: {error}")
 
     def _call(self, method: str, *args: Any) -> Any:
+        self.beat()  # a long round of many calls is no standstill
+        self.machine.beat()
         return rpc.call(self.run_dir / conf.SOCKET, method, *args)
 
     # --- an edited agent.toml -------------------------------------------------------------------------------
 
     def _signature(self) -> object:
-        """Changes whenever agent.toml or an overlay does."""
+        """Changes whenever agent.toml or an overlay does, or the rules that the hub wants here."""
         found = []
-        for path in (self.config, *sorted((self.config.parent / "agent.d").glob("*.toml"))):
+        for path in (self.config, *sorted((self.config.parent / "agent.d").glob("*.toml")), self._desired):
             try:
                 stat = path.stat()
                 found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
@@ -197,6 +273,7 @@ class Watchdog:
             return
         self.read_plan()
         self._do(self.rearm.forget(self.progress.programs()))
+        self.tally.keep_only({*self.progress.programs(), WATCHDOG})
         if (before != self.progress.programs() or changed) and UPLINK not in changed:
             try:
                 self._call("supervisor.signalProcess", UPLINK, "HUP")
@@ -228,6 +305,8 @@ class Watchdog:
             plan = json.loads((self.run_dir / conf.PLAN).read_text(encoding="utf-8"))
             self.progress.plan({name: (tuple(item["instances"]), float(item["hang_after_s"]))
                                 for name, item in plan["programs"].items()})
+            self.ladder.forget({instance for item in plan["programs"].values() for instance in item["instances"]})
+            self.machine.plan(plan)
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.notices.say("error", f"{self.run_dir / conf.PLAN}: {error}; hung plugins are not noticed until it is "
                                       "written again: hutkeeper-agent supervisor-conf --write")
@@ -282,12 +361,17 @@ def main(config: Path) -> int:
     run_dir = Path(os.environ["SUPERVISOR_SERVER_URL"].removeprefix("unix://")).parent
     protocol = Protocol()
     sys.stdout = sys.stderr  # nothing but the protocol goes to fd 1
-    watchdog = Watchdog(run_dir, config.absolute(), Notices(run_dir))
+    data_dir = Path(os.environ.get("HUTKEEPER_DATA_DIR", run_dir))
+    watchdog = Watchdog(run_dir, config.absolute(), Notices(run_dir), data_dir)
+    heartbeat = Heartbeat(limit_s=STUCK_S)
+    heartbeat.start()
+    watchdog.beat = heartbeat.beat
     waiting = False
     while True:
         if not waiting:
             protocol.ready()
             waiting = True
+        heartbeat.beat()
         try:
             event = protocol.wait(watchdog.rearm.next_due_s())
         except EOFError:
@@ -298,6 +382,7 @@ def main(config: Path) -> int:
         try:
             watchdog.event(*event)
         except Exception as error:  # the watchdog outlives its own mistakes; they are told, with their type
-            watchdog.notices.say("error", f"watchdog: {event[0]}: {type(error).__name__}: {error}")
+            watchdog.notices.say("error", f"{event[0]}: {type(error).__name__}: {error}")
+            watchdog.notices.crash(WATCHDOG, crashes.text(error))
         protocol.ok()
         waiting = False

@@ -17,9 +17,10 @@ def main(settings: Settings) -> int:
 
     handler = logs.install()
     try:
-        return Uplink(settings, handler).run()
+        uplink = Uplink(settings, handler)
     except (bus.BusTaken, SpoolBusy, OSError) as error:
         import logging
 
         logging.getLogger(__name__).critical("uplink cannot start: %s", error)
         return 1
+    return uplink.run()

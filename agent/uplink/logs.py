@@ -6,9 +6,12 @@ import logging
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from agent.wire import crashes
 
 KEPT = 500
 REPEAT_S = 60.0
@@ -23,6 +26,9 @@ class JsonLines(logging.Handler):
         super().__init__(logging.INFO)
         self.tail: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+        self._pace = crashes.Pace()
+        self.on_crash: Callable[[str], object] | None = None
+        """Called with an exception that was logged, as agent.wire.crashes writes it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -43,11 +49,19 @@ class JsonLines(logging.Handler):
                 line["repeated"] = str(held)
             if record.exc_info:
                 line["traceback"] = self.formatter_or_default().formatException(record.exc_info)[-4000:]
+                self._crash(record.exc_info[1])
             self.tail.append(line)
             sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
             sys.stderr.flush()
         except (OSError, ValueError, TypeError):
             return  # whoever read our stderr is gone, or a message cannot be formatted: never stop for that
+
+    def _crash(self, error: BaseException | None) -> None:
+        if error is None or self.on_crash is None:
+            return
+        message = self._pace.message(crashes.text(error))
+        if message is not None:
+            self.on_crash(message)
 
     def formatter_or_default(self) -> logging.Formatter:
         return self.formatter or logging.Formatter()

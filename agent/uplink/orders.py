@@ -32,10 +32,12 @@ class Orders:
         self._uplink = uplink
         self.restart_at_s: float | None = None
         self._restart_what = ""
+        self._restart_program: str | None = None
 
     def handlers(self) -> dict[str, Handler]:
         return {"log_tail": self._log_tail, "restart": self._restart, "self_test": self._self_test,
-                "ledger": self._ledger, "set": self._set}
+                "ledger": self._ledger, "services": self._services, "canary": self._canary,
+                "set": self._set}
 
     def command(self, command: bus.Command) -> bus.Answer:
         """``homie/5/<device>/sys/restart/set``."""
@@ -50,15 +52,49 @@ class Orders:
     # --- handlers -----------------------------------------------------------------------------------------
 
     def _log_tail(self, args: dict[str, Any]) -> Any:
-        """``{"lines": 100, "instance": "uplink"}`` -> newest lines last. Plugins log through supervisord's files."""
+        """``{"lines": 100, "instance": "uplink"}`` -> newest lines last. Plugins log through supervisord's files.
+
+        ``{"service": "guard-heater", "lines": 100, "after": ""}`` -> ``{"service", "lines", "cursor", "more"}`` of any
+        program's file: with ``after`` the lines behind that cursor."""
         lines = args.get("lines", 100)
         if not isinstance(lines, int) or not 1 <= lines <= MAX_LINES:
             raise Refused(f"lines: expected 1..{MAX_LINES}")
+        if "service" in args:
+            return self._service_log(str(args["service"]), lines, str(args.get("after", "")))
         instance = args.get("instance", "uplink")
         if instance != "uplink":
             return {"instance": instance, "lines": self._plugin_tail(str(instance), lines)}
         handler = self._uplink.log_tail
         return {"instance": "uplink", "lines": list(handler.tail)[-lines:] if handler is not None else []}
+
+    def _service_log(self, service: str, lines: int, after: str) -> Any:
+        from agent.uplink import services
+        from agent.wire import logfiles
+
+        device = self._settings.device
+        program = services.program_of(device.run_dir, f"plugin:{service}") or service
+        known = services.programs(device.run_dir)
+        if program not in known:
+            raise Refused(f"no service {service[:60]!r}, known are {', '.join(known)}")
+        try:
+            piece = logfiles.read(device.data_dir / "log" / f"{program}.log", lines, after)
+        except logfiles.BadCursor as error:
+            raise Refused(str(error)) from None
+        except OSError as error:
+            raise Refused(f"its log cannot be read: {error}") from None
+        return {"service": service, **piece._asdict()}
+
+    def _canary(self, args: dict[str, Any]) -> Any:
+        """One now, and not only with the hour."""
+        self._uplink.canary.now()
+        self._uplink.soon()
+        return {"sent": self._uplink.canary.sent + 1}
+
+    def _services(self, args: dict[str, Any]) -> Any:
+        from agent.uplink import services
+
+        return msgspec.to_builtins(services.gather(self._settings.device.run_dir, self._uplink.clock.wall_us,
+                                                   memory=True))
 
     def _plugin_tail(self, instance: str, lines: int) -> list[str]:
         from agent.supervision import conf, rpc
@@ -73,11 +109,19 @@ class Orders:
         return str(text).splitlines()[-lines:]
 
     def _restart(self, args: dict[str, Any]) -> Any:
-        what = args.get("what", "agent")
+        """``{"what": "agent"}``: agent, host, uplink, watchdog, ``plugin:<id>`` or ``guard:<id>``."""
+        what, program = args.get("what", "agent"), None
         if what not in ("agent", "host"):
-            raise Refused("what: expected agent or host")
-        if self.restart_at_s is None:
+            from agent.uplink import services
+
+            program = services.program_of(self._settings.device.run_dir, str(what)[:100])
+            if program is None:
+                raise Refused("what: expected agent, host, uplink, watchdog, plugin:<id> or guard:<id> of this device")
+        if self.restart_at_s is None or self._restart_what != what:
+            if self.restart_at_s is not None:
+                raise Refused(f"{self._restart_what} is just being restarted: ask again in {RESTART_S:g} s")
             self.restart_at_s, self._restart_what = time.monotonic() + RESTART_S, what
+            self._restart_program = program
             log.warning("%s is restarted on request", what)
         return {"restarts": self._restart_what, "in_s": RESTART_S}
 
@@ -121,6 +165,8 @@ class Orders:
                 done = subprocess.run(["systemctl", "reboot"], capture_output=True, text=True, timeout=10)
                 if done.returncode != 0:
                     log.error("the host was not restarted: %s", done.stderr.strip()[:300])
+            elif self._restart_what != "agent":
+                self._restart_one(str(self._restart_program))
             else:
                 from agent.supervision import conf, rpc
 
@@ -130,6 +176,24 @@ class Orders:
             if self._restart_what == "agent":
                 self._uplink.exit_code = 1  # without supervisord: end, and whoever started this starts it again
                 self._uplink.stop()
+
+
+    def _restart_one(self, program: str) -> None:
+        """supervisord starts again what ends; a word to stop it first would leave it stopped if we ended in between."""
+        from agent.supervision import conf, rpc
+        from agent.uplink.services import UPLINK
+
+        if program == UPLINK:
+            self._uplink.exit_code = 1
+            self._uplink.stop()
+            return
+        socket = self._settings.device.run_dir / conf.SOCKET
+        try:
+            rpc.call(socket, "supervisor.signalProcess", program, "TERM", timeout_s=3.0)
+        except rpc.RpcFailed as error:
+            if error.code != rpc.NOT_RUNNING:
+                raise
+            rpc.call(socket, "supervisor.startProcess", program, False, timeout_s=3.0)
 
 
 def as_payload(value: Any) -> bytes:

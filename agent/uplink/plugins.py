@@ -19,7 +19,7 @@ MIN_SILENCE_S = 90.0
 SILENT_INTERVALS = 3.0
 MAX_GROUP = 2000
 """Batches read at one wake-up, so that a flood does not hold up link and commits."""
-LOCAL = ("sys", "supervision", "watchdog")
+LOCAL = ("sys", "supervision", "watchdog", "rules")
 
 
 class Store(Protocol):
@@ -64,7 +64,9 @@ class Plugins:
     def __init__(self, lane: zmq.Socket[bytes], fan: zmq.Socket[bytes], store: Store, sink: Sink, *,
                  commit_s: float, commit_rows: int, on_answer: Callable[[bus.Answer], object],
                  on_now: Callable[[bus.Now], object] = lambda now: None,
-                 on_mqtt: Callable[[bus.Listen | bus.Publish], object] = lambda message: None) -> None:
+                 on_mqtt: Callable[[bus.Listen | bus.Publish], object] = lambda message: None,
+                 on_rules: Callable[[bus.RulesState | bus.Order, Callable[[bus.Done], object]], object]
+                 = lambda message, answer: None) -> None:
         self.lane = lane
         self.fan = fan
         self.store = store
@@ -74,6 +76,7 @@ class Plugins:
         self.on_answer = on_answer
         self.on_now = on_now
         self.on_mqtt = on_mqtt
+        self.on_rules = on_rules
         self.known: dict[str, Known] = {}
         self._gone: dict[str, str] = {}
         """Instance -> run of the process that agent.toml no longer names."""
@@ -143,6 +146,9 @@ class Plugins:
             case bus.Listen() | bus.Publish():
                 if known is not None:
                     self.on_mqtt(message)
+            case bus.RulesState() | bus.Order():
+                if peer == message.instance and (known is not None or peer == "rules"):
+                    self.on_rules(message, lambda done: self._down(peer, done))
         if known is None and not isinstance(message, bus.Hello | bus.Batch) and peer not in LOCAL:
             self._down(peer, bus.Again())  # we are new here, or it is: who are you?
 

@@ -25,7 +25,7 @@ REMEMBERED_S = 3600.0
 """Longer than any request is good for: a clock that is set back must not make an old one new."""
 FUTURE_S = 5.0
 MAX_PAYLOAD = 64 * 1024
-READ_ONLY = frozenset({"log_tail", "ledger"})
+READ_ONLY = frozenset({"log_tail", "ledger", "services", "canary"})
 
 
 class Refused(Exception):

@@ -24,17 +24,20 @@ from agent.spool import database, room
 from agent.spool.keeper import Keeper
 from agent.spool.rows import FOREIGN
 from agent.spool.spool import Damaged, Limits, Spool
-from agent.supervision.heartbeat import Heartbeat
+from agent.supervision.heartbeat import UPLINK_HANG_S, Heartbeat, Progress
 from agent.uplink import state as state_plane
+from agent.uplink.canary import Canary
 from agent.uplink.drain import Drain
 from agent.uplink.faultbook import Faultbook
 from agent.uplink.foreign import ForeignLane
+from agent.uplink.held import Held
 from agent.uplink.link import TAKEN_OVER, Link, Lost, Message
 from agent.uplink.live import LiveLane
 from agent.uplink.logs import JsonLines
 from agent.uplink.orders import Orders
 from agent.uplink.plugins import Plugins
 from agent.uplink.requests import Requests
+from agent.uplink.rules import Rules
 from agent.uplink.state_commands import Order
 from agent.uplink.telling import Telling
 from agent.wire import faults, messages, topics
@@ -52,6 +55,8 @@ DOWN_AFTER_S = 20.0
 STOP_S = 3.0
 TAKEOVERS_PER_MIN = 3
 TWIN_OVER_S = 600.0
+SALVAGE_S = 1800.0
+"""A large spool on a slow card may take so long to be saved."""
 
 
 def _tidy() -> None:
@@ -73,6 +78,8 @@ class Uplink:
         device.data_dir.mkdir(parents=True, exist_ok=True)
         device.run_dir.mkdir(parents=True, exist_ok=True)
         self._lock = bus.lock(device.run_dir, "uplink")
+        self._progress = Progress(device.run_dir, "uplink", UPLINK_HANG_S)
+        self._progress.busy_for(SALVAGE_S)
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.stopping = False
         self.exit_code = 0
@@ -91,25 +98,31 @@ class Uplink:
         self.drain = Drain(self.keeper, self.link, self.clock, device.id, fault=self.book.fault, clear=self.book.clear)
         self.context: zmq.Context[Any] = zmq.Context(io_threads=1)
         self.lane, self.fan = bus.bind(self.context, device.run_dir)
+        self.held = Held(device.run_dir)
         self.live = LiveLane(device.id, device.publish_live, device.inputs,
                              publish=lambda topic, payload: self.link.publish(topic, payload, qos=0, retain=False),
-                             fan_out=lambda topic, message: self.plugins.fan_out(topic, message),
+                             fan_out=self._fan_out_live,
                              wall_us=self.clock.wall_us)
         self.plugins = Plugins(self.lane, self.fan, self.keeper, self.state, commit_s=loaded.spool.commit_s,
                                commit_rows=loaded.spool.commit_rows, on_answer=self.state.on_answer,
-                               on_now=lambda now: self.live.on_now(now, boottime_us()), on_mqtt=self._on_mqtt)
+                               on_now=self._on_now, on_mqtt=self._on_mqtt,
+                               on_rules=lambda message, answer: self.rules.on_rules(message, answer))
         self.foreign = ForeignLane(device.id, subscribe=self.link.subscribe, unsubscribe=self.link.unsubscribe,
                                    publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
                                    send=self.plugins.send_mqtt)
         self.orders = Orders(loaded, self)
+        self.rules = Rules(self)
         self.requests = Requests(device.id, self.orders.handlers(),
                                  publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
                                  clear=lambda topic: self.link.publish(topic, b"", qos=1, retain=True),
                                  wall_us=self.clock.wall_us, term=lambda: self.drain.highest_term)
         self.telling = Telling(self)
         self._run = secrets.token_hex(8)
-        self._commands = 0
+        self._own = 0
+        self.canary = Canary()
         self.state.on_order = self._note_order
+        if handler is not None:
+            handler.on_crash = lambda text: self.state.on_log(bus.LogLine("uplink", "error", text, boottime_us()))
         self.link.on_connect = self._on_connect
         self.link.on_lost = self._on_lost
         self.link.on_message = self._on_message
@@ -145,6 +158,7 @@ class Uplink:
             signal.signal(number, lambda *_: self.stop())
         signal.signal(signal.SIGHUP, lambda *_: self._want_reload())
         heartbeat.start()
+        self._progress.touch()
         _tidy()
         if database.has_wal_reset_bug():
             log.info("%s", faults.line("W_SQLITE_VERSION", version=sqlite3.sqlite_version))
@@ -159,8 +173,7 @@ class Uplink:
 
     def _want_reload(self) -> None:
         self.reload_wanted = True
-        self._due["tick"] = 0.0
-        self.wake()
+        self.soon()
 
     def _loop(self, heartbeat: Heartbeat) -> None:
         poller = zmq.Poller()
@@ -196,11 +209,13 @@ class Uplink:
                 self.drain.pump(now_s)
             except (sqlite3.Error, Damaged, UnicodeDecodeError) as error:
                 # Whatever was begun is rolled back; a group that was to be committed is still held and comes again.
+                self._progress.busy_for(SALVAGE_S)
                 heartbeat.stop()  # to salvage a large file on a slow card takes longer than a heart may stand still
                 self.keeper.failed(error)
                 heartbeat.start()
                 self.drain.spool_changed(now_s)
             heartbeat.beat()
+            self._progress.touch()
 
     def _due_s(self, now_s: float) -> float:
         """When there is something to do although nothing comes."""
@@ -238,11 +253,18 @@ class Uplink:
         if self.keeper.tick(now_s):
             self.drain.spool_changed(now_s)
         self.orders.tick(now_s)
+        if self.canary.due(now_s, self.link.connected):
+            self._sing(now_us)
         if self.link.connected and now_s - self._connected_s > TWIN_OVER_S:
             self.book.clear("dup-client-id")
         if not self.link.connected and self.link.since_s is not None and now_s - self.link.since_s > DOWN_AFTER_S:
             self.book.fault("E_BROKER_DOWN", "broker-down", where=self.link.where)
         self.telling.tick(now_s, now_us)
+
+    def soon(self) -> None:
+        """The next tick is now."""
+        self._due["tick"] = 0.0
+        self.wake()
 
     def _soon(self, now_s: float) -> None:
         """Something happened: the next tick is not to wait for the slow pace of an idle device."""
@@ -307,7 +329,7 @@ class Uplink:
         self.drain.on_connect()
         for topic in self.requests.subscriptions():
             self.link.subscribe(topic, commands=True)
-        for topic in (*self.live.subscriptions(), *self.foreign.subscriptions()):
+        for topic in (self.rules.subscription(), *self.live.subscriptions(), *self.foreign.subscriptions()):
             self.link.subscribe(topic)
         self.state.on_connect()
         self.telling.connected()
@@ -353,11 +375,21 @@ class Uplink:
             return
         handled = (self.drain.on_message(message.topic, message.payload, now_s)
                    or self.requests.on_message(message.topic, message.payload, message.retained)
+                   or self.rules.on_message(message.topic, message.payload)
                    or self.live.on_message(message.topic, message.payload, message.retained)
                    or self.state.on_message(message.topic, message.payload, message.retained)
                    or self.foreign.on_message(message.topic, message.payload, message.retained, boottime_us()))
         if not handled:
             log.info("a message nobody asked for on %s", message.topic[:200])
+
+    def _on_now(self, now: bus.Now) -> None:
+        self.live.on_now(now, boottime_us())
+        self.held.note_all(now.instance, now.values)
+
+    def _fan_out_live(self, topic: str, message: bus.Remote) -> None:
+        self.plugins.fan_out(topic, message)
+        if message.property == "restarts_held" and message.quality is None:
+            self.held.note(f"{message.device}/{message.node}", message.value)
 
     def _on_mqtt(self, message: bus.Listen | bus.Publish) -> None:
         if isinstance(message, bus.Listen):
@@ -373,14 +405,21 @@ class Uplink:
 
     def _note_order(self, order: Order) -> None:
         """Each command goes into the record, with who gave it and what came of it: stored exactly once, as samples."""
-        self._commands += 1
         now_us = boottime_us()
         said = {"node": order.node, "property": order.property, "who": order.who, "result": order.refusal or "done"}
         if order.value is not None:
             said["value"] = order.value
         self.state.on_now(bus.Now("sys", [("sys", "command", said, now_us, None)]))
-        part = bus.Part(int(Priority.ALARM), {"sys/command": Columns([now_us], [said])})
-        self.plugins.add_own(bus.Batch("sys", self._run, self._commands, boot_id(), [part]), time.monotonic())
+        self._add_own("sys/command", said, now_us, Priority.ALARM)
+
+    def _sing(self, now_us: int) -> None:
+        self.state.on_now(bus.Now("sys", [("sys", "canary", self.canary.sent, now_us, None)]))
+        self._add_own("sys/canary", self.canary.sent, now_us, Priority.NORMAL)
+
+    def _add_own(self, series: str, value: Any, now_us: int, priority: Priority) -> None:
+        self._own += 1
+        part = bus.Part(int(priority), {series: Columns([now_us], [value])})
+        self.plugins.add_own(bus.Batch("sys", self._run, self._own, boot_id(), [part]), time.monotonic())
 
     def state_answer(self, answer: bus.Answer) -> None:
         self.state.on_answer(answer)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +46,7 @@ from agent.wire.messages import PluginDeclaration
 log = logging.getLogger(__name__)
 
 HEAL_EVERY_US = 10_000_000
+MAX_UNSAID = 50
 REMEMBER_EVERY_US = 6 * 3600 * 1_000_000
 """How often identity.json learns which found nodes are alive."""
 LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "fatal"}
@@ -105,6 +107,8 @@ class State:
         self._health: dict[str, Health] = {}
         self.on_order: Callable[[Order], None] = lambda order: None
         """Told of every command that is over, whoever gave it."""
+        self._unsaid: deque[tuple[str, bytes]] = deque(maxlen=MAX_UNSAID)
+        """Log lines that found no broker."""
         self._values = Values(device.id, clock, self._send, self._warn)
         self._commands = Commands(device.id, self._values, self._send, send_command, self._warn,
                                   lambda order: self.on_order(order))
@@ -138,6 +142,8 @@ class State:
         self._mqtt.subscribe(topics.state(self.device.id))
         self._mqtt.subscribe(topics.description(self.device.id))
         self._rounds.connected(now_us)
+        while self._unsaid:
+            self._send(*self._unsaid.popleft(), 0, False)
         self.tick(now_us)
 
     def on_disconnect(self) -> None:
@@ -246,7 +252,11 @@ class State:
     def on_log(self, line: LogLine) -> None:
         """``$log/<level>``: for who listens now; the hub's logbook has its own way."""
         level = LEVELS.get(line.level.upper(), "warn")
-        self._send(topics.homie(self.device.id, "$log", level), f"{line.instance}: {line.message}".encode(), 0, False)
+        topic, payload = topics.homie(self.device.id, "$log", level), f"{line.instance}: {line.message}".encode()
+        if self.connected:
+            self._send(topic, payload, 0, False)
+        else:
+            self._unsaid.append((topic, payload))
 
     def on_answer(self, answer: Answer) -> bool:
         """True when the answer belonged to a ``/set``."""

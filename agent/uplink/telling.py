@@ -13,6 +13,7 @@ import msgspec
 
 from agent import __version__, bus
 from agent.spool.rows import RETIRED, Epoch
+from agent.uplink import services
 from agent.uplink.report import StatusFile
 from agent.wire import messages, topics
 from agent.wire.messages import LedgerCounts, Reported
@@ -24,6 +25,7 @@ SYS_S = 2.0
 QUIET_S = 1.0
 AT_LEAST_S = 30.0
 STATUS_S = 27.0
+SERVICES_S = 300.0
 MINUTE_US = 60_000_000
 
 Mark = tuple[Any, ...]
@@ -39,11 +41,13 @@ class Telling:
         """Those that we wrote into ``reported``."""
         self._began_s = time.monotonic()
         self._reported = b""
+        self._declared = b""
         self._sys: dict[str, Any] = {}
         self._ledgers: dict[str, LedgerCounts] = {}
         """What was told of each epoch."""
         self._told_s: dict[str, float] = {}
-        self._sys_s = self._full_s = float("-inf")
+        self._sys_s = self._full_s = self._services_s = float("-inf")
+        self._services_stamp = -1
         self._mark: Mark = ()
         self._sys_mark: Mark = ()
         self._status_mark: Mark = ()
@@ -55,7 +59,9 @@ class Telling:
         mark = (current.epoch, current.produced, current.receipted, current.next_seq, sum(current.dropped.values()),
                 tuple((epoch.epoch, epoch.receipted, epoch.state) for epoch in up.spool.epochs.values()),
                 up.link.connected, up.drain.hub, up.drain.last_receipt_us,
-                tuple(known.health for known in up.plugins.known.values()), tuple(up.book.standing.values()))
+                up.rules.wanted, up.rules.state, up.rules.refused,
+                tuple(known.health for known in up.plugins.known.values()), tuple(up.book.standing.values()),
+                services.stamp(up.settings.device.run_dir))
         mark, self._mark = self._mark, mark
         return mark != self._mark
 
@@ -64,7 +70,7 @@ class Telling:
         self.reported(again=True)
         self._sys.clear()
         self._ledgers.pop(self._uplink.spool.current.epoch, None)
-        self._sys_s = float("-inf")
+        self._sys_s = self._services_s = float("-inf")
 
     def tick(self, now_s: float, now_us: int, *, ending: bool = False) -> None:
         if self._mark != self._sys_mark or now_s - self._full_s >= AT_LEAST_S or self._next_ledger() is not None:
@@ -96,7 +102,11 @@ class Telling:
         up = self._uplink
         device = up.settings.device
         payload = messages.encode(Reported(device.name or device.id, __version__, {
-            name: known.declaration for name, known in sorted(up.plugins.known.items())}, epoch=up.spool.current.epoch))
+            name: known.declaration for name, known in sorted(up.plugins.known.items())}, epoch=up.spool.current.epoch,
+            **up.rules.reported()))
+        if payload != self._declared:
+            self._declared = payload
+            up.rules.declared(payload)
         if up.link.connected and (again or payload != self._reported):
             self._reported = payload
             self.own_epochs.add(up.spool.current.epoch)
@@ -133,6 +143,10 @@ class Telling:
             values["last_receipt"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at / 1e6))
         if info.offset_us is not None:
             values["clock_offset_ms"] = round(up.clock.skew_us() / 1000, 0)
+        stamp = services.stamp(up.settings.device.run_dir)
+        if stamp and (stamp != self._services_stamp or now_s - self._services_s >= SERVICES_S):
+            self._services_stamp, self._services_s = stamp, now_s
+            values["services"] = msgspec.to_builtins(services.gather(up.settings.device.run_dir, up.clock.wall_us))
         full = now_s - self._full_s >= AT_LEAST_S
         if full:
             self._full_s = now_s
@@ -141,7 +155,9 @@ class Telling:
         self._sys |= news
         if news or full:
             said = values if full else news
-            up.state.on_now(bus.Now("sys", [("sys", key, value, now_us, None) for key, value in said.items()]))
+            now = bus.Now("sys", [("sys", key, value, now_us, None) for key, value in said.items()])
+            up.state.on_now(now)
+            up.plugins.fan_out("now/sys", now)
 
     # --- status.json -------------------------------------------------------------------------------------------
 

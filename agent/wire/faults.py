@@ -83,6 +83,8 @@ FAULTS: dict[str, Fault] = {
         "the other plugins are not touched", "hutkeeper-agent check, then look at its log"),
     "E_PLUGIN_HUNG": Fault("error", "plugin {instance} made no progress for {age_s:.0f} s and was killed",
         "the other plugins are not touched", "look at its log and its cable"),
+    "E_REBOOT_BUDGET": Fault("critical", "{why}: this machine was restarted {n} times in 24 h for it or its like{more}",
+        "it stays up, everything else on it goes on", "look at what stands still: its log, its cable, its supply"),
     "E_RELAY_STUCK": Fault("critical", "{relay} was told OFF and {evidence} says it is ON",
         "OFF is repeated; software cannot open a welded contact",
         "switch the appliance off by its fuse or its own switch, then replace the relay"),
@@ -129,6 +131,10 @@ FAULTS: dict[str, Fault] = {
     "E_BLE_DOWN": Fault("error", "{adapter}: {reason}",
         "everything else goes on, the scan is tried again", "hutkeeper-agent status, bluetoothctl show, dmesg"),
     "E_SOUND": Fault("error", "{reason}", "announcements wait for as long as they are good", "{do}"),
+    # telling people
+    "E_NOTIFY_DOWN": Fault("error", "channel {channel} delivers nothing: {error}",
+        "messages wait and are sent later, critical ones go by the next channel",
+        "check the internet and the channel's settings, then press Test on the page Who is told"),
     # life cycle
     "E_SCHEMA_NEWER": Fault("critical", "the database has schema {have}, this program wants {want}",
         "nothing was touched, reading works", "install the newer hutkeeper again"),

@@ -10,6 +10,7 @@ from msgspec import Struct
 from agent.api import Climate, Property
 
 MAX_TTL_S = 60.0
+DESIRED_FORMAT = 1
 MAX_SET_BYTES = 16384
 """Nobody commands with more: the value of one command, as it stands on a ``/set`` topic."""
 
@@ -62,6 +63,22 @@ class Reported(Struct, frozen=True, omit_defaults=True):
     plugins: dict[str, PluginDeclaration]
     epoch: str = ""
     """Of the spool that is in use: who reads another one here than it wrote has a twin (B12)."""
+    rules_version: int = 0
+    """:attr:`Desired.version` of the rules in force here; 0 until some came."""
+    rules_refused: dict[str, str] = {}
+    """Rule -> one line, for each one of that version that this device does not take."""
+
+
+class Desired(Struct, frozen=True, omit_defaults=True):
+    """Retained on ``hutkeeper/1/<device>/desired``: the rules with ``where = "<device>"``, evaluated there and nowhere
+    else. One without rules removes them; so does an empty payload, but only a device that is connected hears of that.
+    ``version`` grows with every change."""
+
+    version: int
+    rules: dict[str, str]
+    """Rule id -> its TOML."""
+    format: int = 1
+    """Of this document; an agent refuses a newer one than :data:`DESIRED_FORMAT` and goes on with what it has."""
 
 
 class Request(Struct, frozen=True, omit_defaults=True):
@@ -96,6 +113,35 @@ class LedgerCounts(Struct, frozen=True):
     in_flight: int
     upto: int
     next_seq: int
+
+
+class ServiceState(Struct, frozen=True, omit_defaults=True):
+    """One program of a device, as its watchdog last saw it. ``state`` is supervisord's word in small letters."""
+
+    state: str
+    since_us: int | None = None
+    """Wall time of that state; None while the device does not know the time."""
+    restarts: int = 0
+    """Since supervisord started."""
+    last_end: str = ""
+    """How it ended the last time."""
+    still_s: float | None = None
+    """Since it last moved, at ``Services.at_us``; None: nothing says, or it does not run."""
+    limit_s: float | None = None
+    """Standing still for longer, it is killed."""
+    plugins: tuple[str, ...] = ()
+    """The plugin instances in it."""
+    pid: int = 0
+    memory_bytes: int = 0
+    """Of pid: in the answer to the request ``services`` only."""
+
+
+class Services(Struct, frozen=True, omit_defaults=True):
+    """``sys/services`` (when something changed, and every few minutes) and the request ``services``."""
+
+    at_us: int | None
+    """Wall time."""
+    services: dict[str, ServiceState]
 
 
 encode = msgspec.json.encode

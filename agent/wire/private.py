@@ -8,7 +8,19 @@ from typing import Any
 HIDDEN = "…"
 LEAST = 3
 """A shorter word says nothing, and is in every other one."""
+_SECRETS = re.compile(
+    r"(?P<url>://)[^\s/@'\"]+@"  # user and password in a URL
+    r"|(?P<key>(?:pass(?:word|wd)?|secret|token|api_?key|\bpin|\bpuk|msisdn|authorization|one-time code[^:\n]{0,60})"
+    r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)[^\s'\",;&}]{3,}"
+    r"|(?P<bearer>\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?P<path>https?://[^\s/]+/)[^\s'\"]*[A-Za-z0-9_-]{20,}[^\s'\"]*",  # a web hook's path is its password
+    re.IGNORECASE)
+_CALLED = re.compile(r"(?<![0-9A-Za-z.:-])(?:\+|00)[0-9](?:[ ./()-]?[0-9]){6,13}(?![0-9A-Za-z])"
+                     r"|(?<![0-9A-Za-z.:_/-])0[1-9](?:[ .-]?[0-9]{2}){4}(?![0-9A-Za-z.:-])")
 _NUMBER = re.compile(r"\+?[0-9](?:[ ./()-]?[0-9]){5,}")
+_NAMED = re.compile(r"(?i)\b(\w*(?:password|passwd|passphrase|secret|token|api_?key|credential|authorization|pin|puk))"
+                    r"(['\"]?\s*[:=]\s*)(?:bearer\s+|basic\s+)?(b?'[^']*'|b?\"[^\"]*\"|[^\s,;)}\]]+)")
+_IN_URL = re.compile(r"(\w+://)[^\s/@]+@")
 
 
 def without(text: str, value: Any) -> str:
@@ -19,8 +31,23 @@ def without(text: str, value: Any) -> str:
     return _NUMBER.sub(HIDDEN, text)
 
 
+def redacted(line: str) -> str:
+    """A line of a log without passwords, tokens, one-time codes and telephone numbers. Dates and figures stay."""
+    def hidden(found: re.Match[str]) -> str:
+        if found["url"]:
+            return f"://{HIDDEN}@"
+        return f"{found['key'] or found['bearer'] or found['path']}{HIDDEN}"
+
+    return _CALLED.sub(HIDDEN, _SECRETS.sub(hidden, line))
+
+
 def _texts(value: Any) -> set[str]:
     if isinstance(value, str):
         return {value} if len(value) >= LEAST else set()
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return {text for item in items for text in _texts(item)}
+
+
+def in_trace(text: str) -> str:
+    """``text`` without what stands behind a word like password, and without user and password of an address."""
+    return _IN_URL.sub(rf"\1{HIDDEN}@", _NAMED.sub(rf"\1\2{HIDDEN}", text))

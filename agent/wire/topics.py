@@ -55,6 +55,10 @@ def reported(device: str) -> str:
     return f"{OURS}/{device}/reported"
 
 
+def desired(device: str) -> str:
+    return f"{OURS}/{device}/desired"
+
+
 HUB_STATE = f"{OURS}/{HUB}/$state"
 
 

@@ -14,6 +14,7 @@ from hub.broker.conf import TlsFiles
 from hub.broker.keeper import Keeper, Plan
 from hub.logbook import handler
 from hub.settings import Settings
+from hub.watch.pulse import Pulse
 
 __all__ = ["BrokerError", "Keeper", "Plan", "main", "plan"]
 
@@ -66,6 +67,7 @@ def plan(settings: Settings) -> Plan:
         foreign=tuple((one.device, way, topic) for one in settings.broker.foreign
                       for way, topics in (("read", one.read), ("write", one.write)) for topic in topics),
         program=settings.broker.program,
+        moved=Pulse(settings.hub.run_dir, "broker").beat,
     )
 
 

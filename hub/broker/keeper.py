@@ -42,6 +42,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     reads: Callable[[], dict[str, list[str]]] = dict
     foreign: tuple[tuple[str, str, str], ...] = ()
     """Topics of others: (device or ``*``, ``read`` or ``write``, topic)."""
+    moved: Callable[[], None] = lambda: None
+    """Called with each look at a broker that lives."""
     program: str = "auto"
     """``mosquitto``, ``iotcore``, or ``auto``: the first of the two that is there."""
 
@@ -200,6 +202,7 @@ class Keeper:
                     if got is not None and got.si_signo == signal.SIGHUP:
                         child.process.send_signal(signal.SIGHUP)
                     self.watch()
+                    self.plan.moved()
                 code = child.process.returncode
                 if code == 0:
                     continue  # we stopped it, in watch

@@ -30,6 +30,8 @@ COMMANDS = {
     "ledger": "hub.cli.ledger",
     "export": "hub.cli.export",
     "energy": "hub.cli.energy",
+    "messages": "hub.cli.messages",
+    "rules": "hub.cli.rules",
     "user": "hub.cli.people",
     "token": "hub.cli.people",
     "pair-code": "hub.cli.house",

@@ -13,9 +13,9 @@ from typing import Any
 from msgspec import Struct
 
 from hub.command.values import span, words
+from hub.fleet.facts import number, stamp_us
 from hub.heating.levels import PASSING, moment_us
 from hub.live import LiveDevice, NodeInfo
-from hub.web.facts import number, stamp_us
 
 MARKS = ("setpoint-c", "mode", "why", "schedule")
 HERE = ("ready", "sleeping", "init")

@@ -31,6 +31,7 @@ from hub.store.batch import Committed, Counts, Declared, Item, Noticed, Samples
 from hub.store.errors import StoreFull
 from hub.store.upkeep import Days, Upkeep, days_of
 from hub.store.writer import Writer, now_us
+from hub.watch.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Ingest:
         self._news_s = float("-inf")
         self._lagging = False
         self._full_since: float | None = None
+        self._pulse = Pulse(settings.hub.run_dir, "ingest")
 
     def wake(self) -> None:
         """Make the loop look at ``stopping`` now; may be called from a signal handler."""
@@ -129,6 +131,7 @@ class Ingest:
                 return
             items, waited_since_s = self._gather()
             self._broker_news()
+            self._pulse.beat()
             if self._full_since is not None:
                 self._full()
             elif items or self._notes:
@@ -316,6 +319,7 @@ class Ingest:
         self.writer.commit([Noticed("hub", now_us(), "E_SECOND_HUB", "critical", line)])
         while not self.stopping.wait(1.0):
             self._tick_s = time.monotonic()
+            self._pulse.beat()
             self._tell()
 
     def _guard(self) -> None:

@@ -61,10 +61,12 @@ class LiveClient:
 
     def __init__(self, connection: Connection, tree: LiveTree, feed: Feed, *, also: tuple[str, ...] = (),
                  on_other: Callable[[str, bytes, bool], None] = lambda topic, payload, retained: None,
-                 on_synced: Callable[[], None] = lambda: None, term: Callable[[], int | None] = lambda: None) -> None:
+                 on_synced: Callable[[], None] = lambda: None, will: tuple[str, bytes] | None = None,
+                 term: Callable[[], int | None] = lambda: None) -> None:
         """``also``: further topics, whose messages go to ``on_other`` (topic, payload, retained). ``on_synced``: all
         that is retained has come, after each connect. Both are called on a thread of ours. ``term``: our own hub's,
-        from its store; never taken from the broker, where it may be another hub's (B13)."""
+        from its store; never taken from the broker, where it may be another hub's (B13). ``will``: topic and payload,
+        retained."""
         self.connection = connection
         # B13: the pages of two hubs at one broker must not throw each other out, so each process has an id of its own
         self.client_id = f"{connection.client_id}-{secrets.token_hex(4)}"
@@ -74,6 +76,7 @@ class LiveClient:
         self._on_other = on_other
         self._on_synced = on_synced
         self.term = term
+        self._will = will
         self._mark_topic = f"{MARK}-{self.client_id}"
         self.fault: str | None = None
         self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(QUEUE)
@@ -103,6 +106,8 @@ class LiveClient:
             if to.cert is not None:
                 context.load_cert_chain(to.cert, to.key)
             client.tls_set_context(context)
+        if self._will is not None:
+            client.will_set(*self._will, qos=1, retain=True)
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.reconnect_delay_set(1, 8)
         client.max_inflight_messages_set(1000)  # a mark must not overtake what was sent before it
@@ -190,6 +195,11 @@ class LiveClient:
             if extra:
                 self._client.unsubscribe(extra)
         return {topic for topic in found if any(mqtt.topic_matches_sub(f, topic) for f in filters)}
+
+    def echo(self, then: Callable[[], None]) -> None:
+        """Send a message to ourselves; ``then`` is called, on a thread of ours, when the broker has brought it back.
+        Raises NotConnected."""
+        self._mark(secrets.token_hex(8), then)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """At least once. Raises NotConnected."""

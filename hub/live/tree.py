@@ -140,6 +140,7 @@ class LiveTree:
         self._hub_since_us: int | None = None
         self._log_n = 0
         self._confirmed: set[str] | None = None
+        self._whole = False
         self._reported: dict[str, Reported] = {}
         self.syncs = 0
         """How often everything retained has come: 0 until the tree is whole for the first time."""
@@ -166,6 +167,12 @@ class LiveTree:
             return [line for line in device.log if line.n > after] if device else []
 
     @property
+    def whole(self) -> bool:
+        """All that the present connection has retained is here; False before the first one."""
+        with self._lock:
+            return self._whole
+
+    @property
     def hub_state(self) -> tuple[HubState | None, int | None]:
         """Ingest's own state, and since when."""
         with self._lock:
@@ -183,6 +190,7 @@ class LiveTree:
         """A connection starts: what it does not confirm until :meth:`end_sync` is gone."""
         with self._lock:
             self._confirmed = set()
+            self._whole = False
 
     def end_sync(self) -> None:
         """Everything retained has come: forget devices, properties and alerts that are no more."""
@@ -191,6 +199,7 @@ class LiveTree:
             self.syncs += 1
             if confirmed is None:
                 return
+            self._whole = True
             for device in list(self._devices.values()):
                 for topic in device.retained - confirmed:
                     self.apply(topic, b"", retained=True, now_us=0)
@@ -212,6 +221,8 @@ class LiveTree:
 
     def _homie(self, parts: list[str], topic: str, payload: bytes, retained: bool, now_us: int) -> str | None:
         domain, topic_id = parts[0], parts[2]
+        if topic_id == topics.HUB and domain == topics.HOMIE.partition("/")[0]:
+            return None  # the hub's own results, for others: no machine of the fleet
         key = topic_id if domain == "homie" else f"{domain}.{topic_id}"
         device = self._devices.get(key)
         found = None

@@ -17,6 +17,7 @@ from hub.live import Connection, Feed, LiveClient, LiveDevice, LiveTree, NotConn
 from hub.logbook import handler
 from hub.mirror import homie4
 from hub.settings import Settings
+from hub.watch.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +185,9 @@ def main(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     service.client.start()
+    pulse = Pulse(settings.hub.run_dir, "mirror")
     while not stopping.wait(LOOK_S) and service.client.fault is None:
         service.look()
+        pulse.beat()
     service.client.stop()
     sys.exit(0 if service.client.fault is None else f"mirror: {service.client.fault}")

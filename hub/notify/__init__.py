@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from hub.settings import Settings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hub.settings import Settings
 
 
 def main(settings: Settings) -> None:

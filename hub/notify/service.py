@@ -29,6 +29,7 @@ from hub.settings import Settings
 from hub.store.alerts_db import AlertsDb
 from hub.store.errors import StoreError
 from hub.store.reader import Reader
+from hub.watch import homie
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ class Service:
             raise
         feed = Feed()
         tree = LiveTree(feed)
-        client = LiveClient(replace(connection(settings), client_id="hub-notify"), tree, feed)
+        client = LiveClient(replace(connection(settings), client_id="hub-notify"), tree, feed,
+                            will=homie.will())
         reader = Reader(settings.samples_db)
         self.hall = Hall(settings, db=self.db, tree=tree, feed=feed, client=client, reader=reader, desk=self.desk,
                          commander=Commander(client, tree, reader), now_us=now_us)

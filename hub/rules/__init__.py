@@ -1,1 +1,2 @@
-"""The rules of this house: kept in alerts.db, evaluated by :mod:`agent.rules`, tried on the history."""
+"""The hub's rules: ``catalog`` which there are, ``keeper`` the part of notify that evaluates and keeps them, ``intake``
+its samples, ``orders`` what follows, ``desired`` the rules of devices, ``dry`` what one would have done."""

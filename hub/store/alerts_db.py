@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.store import connect, logbook_rows
+from hub.store import alert_rows, connect, logbook_rows, outbox_rows, rules_rows, watch_rows
 from hub.store.errors import SchemaNewer, StoreError, named
 
 META = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
-STEPS: list[str] = [META, logbook_rows.TABLES]
+STEPS: list[str] = [META, rules_rows.TABLES, alert_rows.TABLES, outbox_rows.TABLES, logbook_rows.TABLES,
+                    watch_rows.TABLES]
 """From version n to n + 1. A shipped step is never edited."""
 CHECKPOINT_PAGES = 1000
 

@@ -24,7 +24,7 @@ from hub.store.balance import balance
 from hub.store.charts import Chart
 from hub.store.hours import Hour
 
-__all__ = ["Chart", "DeviceRow", "EventRow", "LedgerRow", "QuarantineRow", "Reader", "Sample", "SeriesRow"]
+__all__ = ["Chart", "DeviceRow", "EventRow", "LedgerRow", "QuarantineRow", "Reader", "Sample", "SeriesRow", "Span"]
 
 
 class DeviceRow(Struct, frozen=True):
@@ -68,6 +68,18 @@ class Sample(Struct, frozen=True, array_like=True):
     t_us: int
     value: Any
     quality: str | None
+
+
+class Span(Struct, frozen=True, array_like=True):
+    """An hour or a minute of a series."""
+
+    first_us: int
+    first: float
+    last_us: int
+    last: float
+    min: float
+    max: float
+    mean: float
 
 
 class LedgerRow(Struct, frozen=True):
@@ -197,6 +209,13 @@ class Reader:
             row = db.execute(f"{_SERIES} WHERE s.id = ?", (series_id,)).fetchone()
         return None if row is None else _series(row)
 
+    def series_named(self, node: str, prop: str) -> list[tuple[int, str]]:
+        """(series id, device) of one property of every device."""
+        with self.snapshot() as db:
+            return [(row[0], row[1]) for row in db.execute(
+                "SELECT s.id, d.device FROM series s JOIN devices d ON d.id = s.device_id WHERE s.node = ? AND "
+                "s.property = ?", (node, prop))]
+
     # --- samples --------------------------------------------------------------------------------------------
 
     def latest(self, series_ids: Iterable[int]) -> dict[int, Sample]:
@@ -219,6 +238,45 @@ class Reader:
             rows = db.execute("SELECT t_us, value, quality FROM samples WHERE series_id = ? AND t_us >= ? AND "
                               "t_us < ? ORDER BY t_us LIMIT ?", (series_id, start_us, end_us, limit)).fetchall()
         return [Sample(t, values.loaded(value, boolean), quality) for t, value, quality in rows]
+
+    def since(self, after: Iterable[tuple[int, int]], until_us: int, limit: int
+              ) -> tuple[list[tuple[int, Sample]], list[int]]:
+        """What is newer than so many (series, us), up to ``until_us``, series by series, and the series whose newer
+        samples were not all taken: about ``limit`` in all, so that a long silence is caught up with bit by bit."""
+        found: list[tuple[int, Sample]] = []
+        left: list[int] = []
+        with self.snapshot() as db:
+            for series_id, t_us in after:
+                room = limit - len(found)
+                if room <= 0:
+                    left.append(series_id)
+                    continue
+                rows = db.execute(
+                    "SELECT t_us, value, quality, (SELECT datatype = 'boolean' FROM series WHERE id = ?1) FROM samples "
+                    "WHERE series_id = ?1 AND t_us > ?2 AND t_us <= ?3 ORDER BY t_us LIMIT ?4",
+                    (series_id, t_us, until_us, room)).fetchall()
+                found += [(series_id, Sample(t, values.loaded(value, bool(boolean)), quality))
+                          for t, value, quality, boolean in rows]
+                if len(rows) == room:
+                    left.append(series_id)
+        return found, left
+
+    def spans(self, series_id: int, start_us: int, end_us: int, *, minutes: bool = False, limit: int = 100_000
+              ) -> list[Span]:
+        """The hours (or minutes) of a series of numbers, from its roll-ups, in order."""
+        table = "rollup_minute" if minutes else "rollup_hour"
+        with self.snapshot() as db:
+            rows = db.execute(f"SELECT first_us, first, last_us, last, min, max, sum / n FROM {table} WHERE "
+                              "series_id = ? AND t_us >= ? AND t_us < ? ORDER BY t_us LIMIT ?",
+                              (series_id, start_us, end_us, limit)).fetchall()
+        return [Span(*row) for row in rows]
+
+    def count(self, series_id: int, start_us: int, end_us: int) -> int:
+        """About how many samples there are: from the hourly roll-ups, 0 for what has none (texts)."""
+        with self.snapshot() as db:
+            row = db.execute("SELECT coalesce(sum(n), 0) FROM rollup_hour WHERE series_id = ? AND t_us >= ? AND "
+                             "t_us < ?", (series_id, start_us, end_us)).fetchone()
+        return int(row[0])
 
     def newest(self, node: str, prop: str, limit: int, device: str | None = None) -> list[tuple[str, Sample]]:
         """(device, sample) of one property of every device, or of one, newest first: at most ``limit``."""

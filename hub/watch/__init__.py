@@ -1,1 +1,1 @@
-"""The hub's half of the watchdog: machines, services, the path from a sensor to a message, and the hub itself."""
+"""The hub's half of the watchdog: every machine and service by its progress, the canary, the dead man's ping."""

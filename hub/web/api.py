@@ -9,12 +9,12 @@ import msgspec
 from flask import Blueprint, Response, abort, request
 
 from hub.energy.report import BadDays, NoMeter
+from hub.fleet.facts import facts
 from hub.store.errors import StoreError
 from hub.store.reader import Sample, SeriesRow
 from hub.web import energy
 from hub.web.access import needs
 from hub.web.export import csv_lines, json_lines
-from hub.web.facts import facts
 from hub.web.house import Hut
 from hub.web.openapi import DeviceOut, NodeOut, QuarantineOut, document
 from hub.web.ranges import BadRange, moment_us, span

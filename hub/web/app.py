@@ -9,11 +9,16 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from werkzeug.exceptions import HTTPException
 
 from hub.heating.shape import any_heater
+from hub.notify.asks import Away, Refused
 from hub.pairing import blueprint as pairing_blueprint
 from hub.store.errors import StoreError
+from hub.watch import pulse
 from hub.web import (
+    acknowledge,
     admin,
+    alerts,
     api,
+    channels,
     command,
     device,
     energy,
@@ -22,8 +27,11 @@ from hub.web import (
     heating_forms,
     logbook,
     login,
+    logs,
+    machines,
     metrics,
     people,
+    rules,
     seeds,
     series,
     speak,
@@ -60,17 +68,24 @@ def create_app(hut: Hut) -> Flask:
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
                 "rival": hut.rival() if g.get("caller") is not None else None,
+                "alerting": alerts.alerting(hut) if g.get("caller") is not None else None,
                 "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}
 
     @app.get("/alive")
     @needs("open")
     def alive() -> tuple[Response, int]:
-        """For a watchdog: 200 while this process does its work, no detail."""
-        return (jsonify(alive=True), 200) if hut.client.fault is None else (jsonify(alive=False), 503)
+        """For a watchdog: 200 while web, ingest and notify make progress, no detail."""
+        run_dir = hut.settings.hub.run_dir
+        good = hut.client.fault is None and pulse.moves(run_dir, "ingest") and pulse.moves(run_dir, "notify")
+        return jsonify(alive=good), 200 if good else 503
 
+    app.jinja_env.globals.update(canary_of=hut.canary)
     app.register_blueprint(fleet.blueprint(hut, parts))
+    app.register_blueprint(alerts.blueprint(hut, parts, audit, gate))
     app.register_blueprint(device.blueprint(hut, parts, audit, gate))
+    app.register_blueprint(machines.blueprint(hut, parts, desk, audit))
+    app.register_blueprint(logs.blueprint(hut))
     app.register_blueprint(command.blueprint(hut, desk))
     app.register_blueprint(speak.blueprint(hut, desk))
     app.register_blueprint(heating.blueprint(heat))
@@ -80,6 +95,9 @@ def create_app(hut: Hut) -> Flask:
     app.register_blueprint(energy.blueprint(hut))
     app.register_blueprint(login.blueprint(hut, gate, audit))
     app.register_blueprint(people.blueprint(hut, gate, audit))
+    app.register_blueprint(channels.blueprint(hut, audit))
+    app.register_blueprint(acknowledge.blueprint(hut, audit))
+    app.register_blueprint(rules.blueprint(hut, audit))
     app.register_blueprint(admin.blueprint(hut, audit))
     app.register_blueprint(api.blueprint(hut))
     app.register_blueprint(logbook.blueprint(hut, parts, audit))
@@ -117,6 +135,14 @@ def _errors(app: Flask, hut: Hut) -> None:
 
     @app.errorhandler(StoreError)
     def store(error: StoreError) -> Response:
+        return answer(503, str(error))
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Response:
+        return answer(409, str(error))
+
+    @app.errorhandler(Away)
+    def away(error: Away) -> Response:
         return answer(503, str(error))
 
     @app.errorhandler(Exception)

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, jsonify, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from hub.fleet.facts import SYS, facts, from_history
 from hub.live import LiveDevice, NotConnected
 from hub.store.errors import StoreError
 from hub.store.logbook_rows import Line, Query, find
@@ -14,8 +15,7 @@ from hub.web.access import Gate, needs
 from hub.web.audit import Audit
 from hub.web.commands import last_commands
 from hub.web.device_view import OWN, Viewer, device_view
-from hub.web.facts import SYS, facts
-from hub.web.house import Hut, from_history
+from hub.web.house import Hut
 from hub.web.pages import Parts, iso
 from hub.web.sse import Changes
 from hub.web.svg import sparkline

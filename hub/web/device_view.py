@@ -9,20 +9,21 @@ from msgspec import Struct
 
 from hub.command.values import Control, control
 from hub.energy.bill import counts_energy
+from hub.fleet.answers import Problem, problems
+from hub.fleet.causes import house_of, rooted
+from hub.fleet.facts import SYS, DeviceFacts, NodeFacts, facts
 from hub.heating.shape import is_heater
 from hub.live import LiveDevice, NodeInfo
 from hub.store.errors import StoreError
 from hub.store.reader import LedgerRow, SeriesRow
-from hub.web.answers import Problem, problems
 from hub.web.desks import MessageView, SpeechView, desk_of
-from hub.web.facts import SYS, DeviceFacts, NodeFacts, facts
 from hub.web.house import Hut
 from hub.web.values import Shown, shown
 
 OWN = ("health", "last-update", "errors")
 """Shown in the node's head and not among the values."""
-SYS_HIDDEN = ("ledger", "restart", "last-update", "last-receipt", "version", "address", "clock-quality",
-              "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
+SYS_HIDDEN = ("ledger", "restart", "services", "canary", "last-update", "last-receipt", "version", "address",
+              "clock-quality", "outbox-batches", "outbox-samples", "outbox-oldest-age-s")
 """In the page's head, or too long to read."""
 OF_HEATING = ("levels", "schedule")
 """The heating page shows them to be read and changed."""
@@ -108,7 +109,9 @@ def device_view(hut: Hut, device: LiveDevice, by: Viewer) -> DeviceView:
     found.sort(key=lambda node: node.id == SYS)
     nodes = tuple(node_view(hut, device, of, node, series, by) for node in found)
     overview = hut.history.overview()
-    wrong = problems([of], hut.house(), overview.differences, [], hut.texts, hut.now_us())
+    now = hut.now_us()
+    wrong = rooted(problems([of], hut.house(), overview.differences, [], hut.texts, now),
+                   house_of([of], hut.settings), now)
     try:
         ledger = tuple(hut.history.reader.ledger(device.id))
     except StoreError:

@@ -7,10 +7,10 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, render_template, request
 from msgspec.structs import replace
 
+from hub.fleet.answers import ORDER
+from hub.fleet.facts import DeviceFacts
 from hub.live import FLEET
 from hub.web.access import needs
-from hub.web.answers import ORDER
-from hub.web.facts import DeviceFacts
 from hub.web.house import Fleet, Hut
 from hub.web.pages import Parts
 from hub.web.sse import Changes

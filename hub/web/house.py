@@ -7,19 +7,22 @@ from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import abort, g
+from flask import g
 from msgspec import Struct
 
 from agent.wire.messages import HubState
 from hub.command.rate import Rate
+from hub.fleet.answers import House, Problem, problems
+from hub.fleet.causes import house_of, rooted
+from hub.fleet.facts import DeviceFacts, facts, from_history
 from hub.live import Feed, LiveClient, LiveDevice, LiveTree
 from hub.live.tree import MAX_DEVICES
 from hub.notify import asks
 from hub.settings import Settings
 from hub.store.alerts_db import AlertsReader
+from hub.store.errors import StoreError
+from hub.store.watch_rows import Canary, canaries
 from hub.web.accounts import Accounts
-from hub.web.answers import House, Problem, problems
-from hub.web.facts import DeviceFacts, facts
 from hub.web.history import History
 from hub.web.limits import LoginLimits
 from hub.web.notes import Notes
@@ -27,6 +30,7 @@ from hub.web.sse import Streams
 from hub.web.texts import Texts
 from hub.web.zones import machine_zone
 
+CANARIES_US = 5_000_000
 COMMAND_S = 8.0
 """As long as a person waits for the answer to a command; it is void after it."""
 
@@ -61,8 +65,26 @@ class Hut:
         self.notes = Notes()
         self.command_s = COMMAND_S
         self.now_us = now_us
+        self._canaries: dict[str, Canary] = {}
+        self._canaries_us = 0
         self._attacks: dict[str, int] = {}
         self._kept: dict[str, tuple[LiveDevice, int, DeviceFacts]] = {}
+
+    def ask(self, name: str, args: dict[str, Any] | None = None) -> Any:
+        """Have notify do it, which alone writes alerts.db; who asks is the caller. Raises Refused and Away, which
+        the application answers as 409 and 503 with their line."""
+        return asks.ask(self.settings.hub.run_dir, name, args, who=g.caller.name)
+
+    def canary(self, device_id: str) -> Canary | None:
+        """The last canary of a device, as notify kept it; a few seconds old at most."""
+        now_us = self.now_us()
+        if not 0 <= now_us - self._canaries_us < CANARIES_US:
+            self._canaries_us = now_us
+            try:
+                self._canaries = canaries(self.alerts)
+            except StoreError:
+                self._canaries = {}
+        return self._canaries.get(device_id)
 
     def attack(self, what: str) -> bool:
         """Note a login attack; True when it is new in this hour."""
@@ -71,15 +93,6 @@ class Hut:
         if len(self._attacks) < 1000:
             self._attacks[what] = now
         return new
-
-    def ask(self, name: str, args: dict[str, Any] | None = None) -> Any:
-        """Of the notify process, as whoever called this page: a refusal is 409, no answer 503, each with its line."""
-        try:
-            return asks.ask(self.settings.hub.run_dir, name, args, who=g.caller.name)
-        except asks.Refused as error:
-            abort(409, str(error))
-        except asks.Away as error:
-            abort(503, str(error))
 
     def house(self) -> House:
         up, since_us = self.client.connected
@@ -130,16 +143,11 @@ class Hut:
         overview = self.history.overview()
         events = [row.text for row in overview.events if not row.device]
         events += self._attack_lines()
-        return problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+        found = problems(devices, self.house(), overview.differences, events, self.texts, self.now_us())
+        return rooted(found, house_of(devices, self.settings), self.now_us())
 
     def _attack_lines(self) -> list[str]:
         from agent.wire import faults
 
         recent = self.now_us() - 3_600_000_000
         return [faults.line("E_LOGIN_ATTACK", at, what=what) for what, at in self._attacks.items() if at > recent]
-
-
-def from_history(device: str, name: str, last_us: int, version: str) -> DeviceFacts:
-    """A device that the store knows and the broker does not."""
-    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", 0, 0.0, None, None,
-                       version, "", (), ())

@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from hub.fleet.answers import ORDER
+from hub.store import alert_rows
 from hub.store.errors import StoreError
 from hub.web.access import needs
 from hub.web.house import Hut
@@ -37,6 +39,12 @@ class HubMetrics(Collector):
             readable = 1
         except StoreError:
             readable = 0
+        try:
+            yield from self._alerts()
+            known = 1
+        except StoreError:
+            known = 0
+        yield GaugeMetricFamily("hutkeeper_alerts_readable", "1 while the alerts can be read", known)
         yield GaugeMetricFamily("hutkeeper_store_readable", "1 while the history can be read", readable)
 
     def _devices(self) -> Iterator[Metric]:
@@ -66,6 +74,15 @@ class HubMetrics(Collector):
         for severity, n in Counter(problem.severity for problem in fleet.problems).items():
             severities.add_metric([severity], n)
         yield severities
+
+    def _alerts(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("hutkeeper_alerts", "Alerts that are not over; child: another one explains it",
+                                   labels=["severity", "state"])
+        counts = alert_rows.counts(self._hut.alerts)
+        for severity in ORDER:
+            for state in ("open", "acknowledged", "silenced", "child"):
+                family.add_metric([severity, state], counts.get((severity, state), 0))
+        yield family
 
     def _store(self) -> Iterator[Metric]:
         reader = self._hut.history.reader

@@ -43,6 +43,53 @@ class DeviceOut(Struct, frozen=True):
     nodes: dict[str, NodeOut] = {}
 
 
+class AlertOut(Struct, frozen=True):
+    """An alert: something that is wrong, with its life. Times are microseconds since 1970 UTC."""
+
+    id: int
+    key: str
+    subject: str
+    severity: str
+    title: str
+    code: str
+    state: str
+    """open, acknowledged or resolved"""
+    since_us: int
+    opened_us: int
+    kept: str
+    """What is safe."""
+    do: str
+    """The next step."""
+    cause_id: int | None
+    """The open alert that explains it: nobody is told of this one."""
+    listed: int
+    """How many open alerts are under it."""
+    times: int
+    told_us: int | None
+    resolved_us: int | None
+    acknowledged_by: str
+    acknowledged_us: int | None
+    silenced_until_us: int | None
+
+
+class SilenceOut(Struct, frozen=True):
+    id: int
+    match: str
+    why: str
+    who: str
+    from_us: int
+    until_us: int
+
+
+class AlertsOut(Struct, frozen=True):
+    alerts: list[AlertOut]
+    silences: list[SilenceOut]
+
+
+class AcknowledgedOut(Struct, frozen=True):
+    acknowledged: int
+
+
 class QuarantineOut(Struct, frozen=True):
     """A message that could not be read. ``prefix``: its first bytes, as Python writes them."""
 
@@ -108,7 +155,7 @@ SPAN = (
     Param("end", "likewise; default now", STRING),
 )
 ID = Param("series_id", "from /series", INTEGER, "path")
-
+ALERT = Param("alert_id", "from /alerts", INTEGER, "path")
 KEY = Param("Idempotency-Key", "of your choice: a call that is made again with it is not carried out again", STRING,
             "header")
 WHICH = (Param("device", "where there are several", STRING), Param("node", "likewise", STRING))
@@ -145,6 +192,12 @@ OPERATIONS = (
     Operation("/ledger", "Both sides of the ledger, per device and epoch", list[LedgerRow], (DEVICE,)),
     Operation("/events", "What the hub noticed, newest first", list[EventRow],
               (DEVICE, Param("since", "ISO 8601 or microseconds", STRING), Param("limit", "default 200", INTEGER))),
+    Operation("/alerts", "What is wrong now, the oldest first, and the silences that go on", AlertsOut,
+              (Param("state", "default open: all that is not over", {"type": "string", "enum": ["open", "resolved"]}),
+               Param("limit", "of those that are over; default 200", INTEGER))),
+    Operation("/alerts/<int:alert_id>", "One alert", AlertOut, (ALERT,), True),
+    Operation("/alerts/<int:alert_id>/acknowledge", "Somebody has seen it: it goes up no further", AcknowledgedOut,
+              (ALERT,), True, "post"),
     Operation("/quarantine", "What could not be read, newest first", list[QuarantineOut],
               (DEVICE, Param("limit", "default 100", INTEGER))),
     Operation("/devices/<device_id>/nodes/<node>/properties/<prop>", "Set a property, answered by the device", SetOut,

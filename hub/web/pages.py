@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Flask
 from markupsafe import Markup
 
-from hub.web.answers import grouped
+from hub.fleet.answers import grouped
 from hub.web.texts import Texts
 
 DOTS = {"live": "good", "sleeping": "calm", "disconnected": "calm", "init": "calm", "silent": "warn", "ahead": "warn",

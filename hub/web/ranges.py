@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from hub.web.facts import stamp_us
+from hub.fleet.facts import stamp_us
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US

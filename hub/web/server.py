@@ -23,6 +23,7 @@ from hub import ca
 from hub.live import Connection, Feed, LiveClient, LiveTree
 from hub.logbook import handler
 from hub.settings import Settings, SettingsError
+from hub.watch.pulse import Pulse
 from hub.web.accounts import Accounts
 from hub.web.app import create_app
 from hub.web.history import History
@@ -148,8 +149,11 @@ def main(settings: Settings) -> int:
     serving = threading.Thread(target=_serve, args=(server, stopping), name="serve", daemon=True)
     serving.start()
     _welcome(hut)
+    pulse = Pulse(settings.hub.run_dir, "web")
     try:
         while not stopping.wait(CHECK_S):
+            if server.requests.idle > 0:  # else every thread is held by somebody: no page comes any more
+                pulse.beat()
             if hut.client.fault is not None or not serving.is_alive():
                 log.critical("%s: ending, to be started anew", hut.client.fault or "the server's thread ended")
                 return 1

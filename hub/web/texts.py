@@ -38,6 +38,19 @@ class Texts:
         """12345 -> ``12,345`` with the language's mark (a narrow space reads well in all)."""
         return f"{n:,}".replace(",", self("units.thousands"))
 
+    def megabytes(self, size: float) -> str:
+        """Bytes as a person reads them: ``1.4 GiB``, ``12 MiB``."""
+        for name, unit in (("TiB", 1 << 40), ("GiB", 1 << 30)):
+            if abs(size) >= unit:
+                return f"{size / unit:.3g} {name}"
+        return f"{size / (1 << 20):.{0 if abs(size) >= 10 << 20 else 1}f} MiB"
+
+    def latency(self, us: int) -> str:
+        """``310 ms``, ``2.4 s``, ``3 h``."""
+        if us < 1_000_000:
+            return f"{max(1, round(us / 1000))} ms"
+        return f"{us / 1e6:.1f} s" if us < 120_000_000 else self.duration(us / 1e6)
+
     def duration(self, seconds: float) -> str:
         """The two largest words would be one too many: ``3 h``, ``2 d``."""
         size = abs(seconds)

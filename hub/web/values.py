@@ -6,8 +6,8 @@ import json
 
 from msgspec import Struct
 
+from hub.fleet.facts import number, stamp_us
 from hub.live import PropertyInfo
-from hub.web.facts import number, stamp_us
 from hub.web.pages import iso, plain
 from hub.web.texts import Texts
 

@@ -6,6 +6,7 @@ how sure they are; "unknown" where there is none.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,10 +33,11 @@ def boot_id(root: Path) -> str | None:
 
 def enter(kept: dict[str, Any], current: str) -> dict[str, Any] | None:
     """Note this boot in ``kept``; what was known of the boot before it, once, or None (no other boot was seen)."""
-    before = [kept.pop(key) for key in [key for key in kept if key.startswith(KEY) and key != KEY + current]]
+    before = [(key.removeprefix(KEY), kept.pop(key)) for key in list(kept)
+              if key.startswith(KEY) and key != KEY + current]
     if KEY + current not in kept or kept[KEY + current].get("stopped"):
         kept[KEY + current] = {"stopped": False}
-    known = [item for item in before if isinstance(item, dict)]
+    known = [item | {"boot": boot} for boot, item in before if isinstance(item, dict)]
     return known[-1] if known else None
 
 
@@ -44,8 +46,19 @@ def leave(kept: dict[str, Any], current: str) -> None:
     kept[KEY + current] = {"stopped": True}
 
 
-def reason(root: Path, before: dict[str, Any]) -> Reason:
-    """Why the machine went down before this boot."""
+def by_watchdog(book: Path, before: dict[str, Any]) -> str | None:
+    """Why the agent's watchdog ended that boot, by its ``reboots.json``; None: it did not."""
+    try:
+        reboots = json.loads(book.read_text())
+        return next((str(one["why"]) for one in reversed(reboots) if one["boot"] == before.get("boot")), None)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def reason(root: Path, before: dict[str, Any], ordered: str | None = None) -> Reason:
+    """Why the machine went down before this boot. ``ordered``: what :func:`by_watchdog` says."""
+    if ordered is not None:
+        return "watchdog"
     if _fresh_dump(root):
         return "panic"
     pmic = _cell(root / PMIC_RESET)

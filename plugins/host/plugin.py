@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ SLOW_LOOKS = 6
 """Addresses, wear and sensors' names change rarely: every sixth time is enough."""
 
 PERCENT = "%"
+DATA_DIR = "/var/lib/hutkeeper/agent"
+REBOOTS = "reboots.json"
 
 
 def _measured(name: str, unit: str | None, title: str, **more: Any) -> Property:
@@ -59,6 +62,8 @@ PROPERTIES = (
              title="eMMC spare blocks", diagnostic=True, optional=True, max_age_s=3600),
     Property(name="boot", datatype="datetime", title="Boot", event=True),
     Property(name="reboot_reason", datatype="enum", options=boots.REASONS, title="Reason of the reboot", event=True),
+    Property(name="reboot_detail", datatype="string", title="Why the agent's watchdog rebooted", event=True,
+             optional=True),
 )
 
 
@@ -150,6 +155,10 @@ class Host(Plugin, name="host"):
             boots.leave(io.kept, boot)
             yield from self._uptime(self._root(io))  # carries what is kept
 
+    def _book(self, root: Path) -> Path:
+        """Where the agent's watchdog writes down its restarts of this machine."""
+        return root / os.environ.get("HUTKEEPER_DATA_DIR", DATA_DIR).lstrip("/") / REBOOTS
+
     def _root(self, io: Io) -> Path:
         return Path(self.config.root) if self.config.root else io.root
 
@@ -177,9 +186,12 @@ class Host(Plugin, name="host"):
     def _boots(self, io: Io, root: Path, boot: str) -> Iterator[Yielded]:
         before = boots.enter(io.kept, boot)
         if before is not None:
-            why = boots.reason(root, before)
-            io.log.info("this machine was rebooted: %s", why)
+            ordered = boots.by_watchdog(self._book(root), before)
+            why = boots.reason(root, before, ordered)
+            io.log.info("this machine was rebooted: %s%s", why, f": {ordered}" if ordered else "")
             yield Reading("reboot_reason", why)
+            if ordered:
+                yield Reading("reboot_detail", ordered)
         now_us = io.clock.wall_us()
         if not self._boot_told and now_us is not None and not io.kept[boots.KEY + boot].get("told"):
             began = datetime.fromtimestamp((now_us - io.clock.boottime_us()) // 1_000_000, UTC)

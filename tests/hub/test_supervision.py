@@ -54,6 +54,10 @@ def test_B58_a_killed_part_comes_back_and_a_killed_parent_leaves_nobody(config: 
     try:
         first = until("ingest ready", lambda: ingest_ready(config))
         until("all parts", lambda: set(parts(root)) == {"broker", "ingest", "notify", "web"})
+        own = int(Path("/proc/self/oom_score_adj").read_text())
+        for name, process in parts(root).items():  # B60: pages first, the broker last
+            score = int(Path(f"/proc/{process.pid}/oom_score_adj").read_text())
+            assert score == max(own, supervision.OOM.get(name, 0)), name
         os.kill(first.pid, signal.SIGKILL)
         again = until("ingest ready again", lambda: (told := ingest_ready(config)) and told.pid != first.pid and told)
         assert again.term == first.term + 1

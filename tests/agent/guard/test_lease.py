@@ -92,6 +92,28 @@ def test_b52_frost_duty_is_ten_minutes_an_hour_and_nothing_after_a_start():
         assert sum(5 for one in on if at <= one < at + 3600) <= 605
 
 
+def test_b52_the_grace_before_frost_duty_comes_off_its_hour():
+    """ON is held 120 s past the last sample's age, then frost duty takes over: 600 s with no good sample, not 720."""
+    lease = Lease(Duty(kind="heat", frost_s_per_h=600), START)
+    good = START + 2 * H
+    blind = 0
+    for at in range(0, 3600, 5):
+        now_us = good + at * S
+        ask = Ask(on=True, sample_us=good, sample_max_age_s=60, frost=at > 175, heats=True)
+        if lease.ask(ask, now_us).on and at >= 60:
+            blind += 5
+    assert 590 <= blind <= 605
+
+
+def test_b52_a_sample_in_time_costs_no_frost_duty():
+    lease = Lease(Duty(kind="heat", frost_s_per_h=600), START)
+    for at in range(0, 7200, 5):
+        now_us = START + at * S
+        assert lease.ask(Ask(on=True, sample_us=now_us - at % 60 * S, sample_max_age_s=60, heats=True), now_us).on
+    on = [at for at in range(7200, 8400, 5) if lease.ask(Ask(on=True, frost=True), START + at * S).on]
+    assert 590 <= 5 * len(on) <= 605
+
+
 def test_frost_duty_that_was_not_declared_is_none():
     lease = Lease(HEAT, START)
     assert not lease.ask(Ask(on=True, frost=True), START + 2 * H).on
@@ -134,6 +156,8 @@ def test_random_moments_never_break_a_limit():
             calm_until = now + dice.randrange(1500) * S
             rough_until = calm_until + dice.randrange(600) * S
         now += step
+        if not lease.look(now).on:
+            on_since = 0  # it went OFF meanwhile, and may be ON again by the next word
         if kind < 0.002:
             lease, started, ask, was, on_since, frost = Lease(duty, now), now, None, False, 0, []
         elif kind < 0.02:
@@ -166,11 +190,12 @@ def test_random_moments_never_break_a_limit():
                 on_since = now
             longest = max(longest, now - on_since)
             assert now - on_since < 600 * S
-            if was and ask.frost:
-                frost.append((before, now))
+            good_until = 0 if ask.frost else (ask.sample_us or 0) + round(ask.sample_max_age_s * S)
+            if was and (blind := max(before, good_until)) < now:
+                frost.append((blind, now))
         else:
             on_since, last_off = 0, now
-        if len(frost) > 1 and dice.random() < 0.05:
+        if len(frost) > 1 and verdict.on and ask is not None and ask.frost:  # a grace after it is one of its own
             frost = [span for span in frost if span[1] > now - H]
             spent = sum(end - max(begin, now - H) for begin, end in frost)
             most_frost = max(most_frost, spent)

@@ -138,3 +138,15 @@ def test_a_program_below_a_closed_home_is_refused(tmp_path: Path) -> None:
     closed.chmod(0o700)
     with pytest.raises(InstallError, match=r"lies below .*, which the user hutkeeper may not enter: install into /opt"):
         install._must_be_readable_for_all(program)
+
+
+def test_the_watchdog_may_reboot_where_there_is_polkit_and_uninstall_takes_that_back(image: Path) -> None:
+    rules = image / "etc/polkit-1/rules.d"
+    rules.mkdir(parents=True)
+    install.install(None, image, lambda line: None)
+    (rule,) = rules.iterdir()
+    assert 'subject.user == "hutkeeper"' in rule.read_text() and "login1.reboot" in rule.read_text()
+    unit = (image / "etc/systemd/system/hutkeeper-agent.service").read_text()
+    assert "Environment=HUTKEEPER_SERVICE=1\n" in unit and "OOMPolicy=continue\n" in unit
+    install.uninstall(image, lambda line: None)
+    assert list(rules.iterdir()) == []

@@ -25,11 +25,13 @@ CALLS = ("/set_profile", "/set_base_profile", "/set_suppl_profile", "/set_except
          "/lock", "/release", "/add_to_logbook")
 OPEN = {"GET /alive", "GET /login", "POST /login", "POST /login/first", "GET /login/ca.pem",
         "GET /static/<path:filename>", "POST /pair/hello", "POST /pair/sign",
+        "GET /a/<word>", "POST /a/<word>", "GET /a/<word>/done",  # the word is the key, for its alerts alone
         *(f"GET {prefix}{path}" for prefix in ("", "/api/v1") for path in CALLS)}  # they say: POST with a token
-ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z")
-TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z|get_logbook\Z)")
+ADMIN = re.compile(r"/(people|audit|add)(/|\Z)|/device/<device_id>/remove\Z|/(channels|rules)/.")
+TOKEN = re.compile(r"/(api/v1/|metrics\Z|status\Z|status_report\Z|get_logbook\Z)")
 OPERATOR = re.compile(
-    r"/logbook/note\Z|/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|/api/v1/devices/.*/properties/")
+    r"/logbook/note\Z|/device/<device_id>/(set|say|send)\Z|/heating/.*/(do|schedule)\Z|"
+    r"/api/v1/devices/.*/properties/|(/api/v1)?/alerts/|/machines/(.*/(restart|canary)\Z|hub/logs/)")
 LEVELS = ("none", "viewer", "operator", "admin", "token", "commander")
 
 
@@ -49,7 +51,8 @@ def expected(method: str, rule: Rule, level: str) -> bool:
         return by_token
     if level == "none":
         return False
-    if method == "POST" and (rule.rule.removeprefix("/api/v1") in CALLS or OPERATOR.match(rule.rule)):
+    if (method == "POST" or "/hub/logs/" in rule.rule) and (
+            rule.rule.removeprefix("/api/v1") in CALLS or OPERATOR.match(rule.rule)):
         return level in ("operator", "admin")
     return level == "admin" or not ADMIN.match(rule.rule)
 

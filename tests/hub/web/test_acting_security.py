@@ -44,7 +44,8 @@ def commands(broker: Broker) -> Iterator[list[str]]:
     """Topics of everything that commands a device, as they come."""
     seen: list[str] = []
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    client.on_message = lambda _, __, message: seen.append(message.topic)
+    reads = ("/request/services", "/request/log_tail")
+    client.on_message = lambda _, __, message: None if message.topic.endswith(reads) else seen.append(message.topic)
     client.connect("127.0.0.1", broker.port)
     client.subscribe([(topic, SubscribeOptions(1)) for topic in (
         "hutkeeper/1/+/request/#", "homie/5/+/+/+/set", "hutkeeper/1/+/desired")])

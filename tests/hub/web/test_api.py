@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +16,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.store.writer import Writer
+from hub.watch.pulse import Pulse
 from hub.web.api import DeviceOut
 from hub.web.openapi import OPERATIONS, openapi_path
+from tests.hub.alerts.house import House
 from tests.hub.store import lab as store_lab
 from tests.hub.web.lab import Client, Devices, Web, fill_store
 from tests.waiting import until
@@ -60,7 +65,10 @@ def follow(schema: dict[str, Any], value: Any, document: dict[str, Any], at: str
     return None
 
 
-def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web) -> None:
+def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web, tmp_path: Path) -> None:
+    with House(tmp_path, settings=filled.settings) as house:
+        house.ingest = None
+        house.run(12)  # there is an alert to be shown
     client = filled.login("vera")
     document = client.get("/api/v1/openapi.json").json
     routes = {rule.rule.removeprefix("/api/v1") for rule in filled.app.url_map.iter_rules()
@@ -80,6 +88,7 @@ def test_the_document_names_every_route_and_every_answer_follows_it(filled: Web)
         if operation.method == "post" or operation.path == "/status":
             continue  # they need a device that answers: test_command.py, test_seeds.py
         path = operation.path.replace("<int:series_id>", str(series[0]["id"])).replace("<device_id>", "bc-power")
+        path = path.replace("<int:alert_id>", "1")
         query = {"/latest": "?series=1,2", "/energy": "?device=bc-power&node=main-meter"}.get(path, "?range=day")
         answer = client.get(f"/api/v1{path}{query}")
         assert answer.status == 200, (path, answer.text)
@@ -157,9 +166,25 @@ def test_without_a_store_pages_and_metrics_still_answer(web: Web, devices: Devic
     assert client.get("/series/1").status == 503
 
 
-def test_alive_tells_no_detail_and_when_the_tree_is_dead(web: Web) -> None:
+def test_alive_tells_no_detail_and_when_something_stands_still(web: Web) -> None:
     client = Client(web.port)
-    assert client.get("/alive").json == {"alive": True}
+    assert (client.get("/alive").status, client.get("/alive").json) == (503, {"alive": False})
+    run_dir = web.settings.hub.run_dir
+    pulses = [Pulse(run_dir, part) for part in ("ingest", "notify")]
+    pulses[0].beat()
+    assert client.get("/alive").status == 503
+    pulses[1].beat()
+    assert (client.get("/alive").status, client.get("/alive").json) == (200, {"alive": True})
+    still_ns = time.monotonic_ns() - 31_000_000_000
+    os.utime(run_dir / "pulse" / "notify", ns=(still_ns, still_ns))
+    assert client.get("/alive").status == 503
+    os.utime(run_dir / "pulse" / "notify", ns=(time.monotonic_ns(), time.monotonic_ns()))
+    (run_dir / "pulse" / "ingest").write_text("999999999 1\n")  # its process is gone
+    assert client.get("/alive").status == 503
+    pulses[0].end()
+    pulses[0] = Pulse(run_dir, "ingest")
+    pulses[0].beat()
+    assert client.get("/alive").status == 200
     web.hut.client.fault = "the live tree's thread ended"
     answer = client.get("/alive")
     assert answer.status == 503 and json.loads(answer.body) == {"alive": False}

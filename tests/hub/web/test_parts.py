@@ -13,11 +13,11 @@ import pytest
 from agent.api import Property
 from agent.wire import faults
 from agent.wire.messages import HubState, NodeDeclaration, PluginDeclaration, Reported
+from hub.fleet.answers import House, Problem, from_line, grouped, problems
+from hub.fleet.facts import facts, stamp_us
 from hub.live import Feed, LiveTree, PropertyInfo
 from hub.store.reader import Chart, Sample, SeriesRow
-from hub.web.answers import House, Problem, from_line, grouped, problems
 from hub.web.export import csv_lines
-from hub.web.facts import facts, stamp_us
 from hub.web.pages import plain
 from hub.web.ranges import RANGES, BadRange, span
 from hub.web.svg import chart_svg, sparkline, ticks
@@ -130,7 +130,8 @@ def test_any_other_text_is_a_warning() -> None:
 
 
 def test_every_text_that_is_asked_for_exists_and_every_text_is_asked_for() -> None:
-    sources = "".join(path.read_text() for path in [*WEB.rglob("*.py"), *WEB.rglob("*.html")])
+    sources = "".join(path.read_text() for path in [*WEB.rglob("*.py"), *WEB.rglob("*.html"),
+                                                       *WEB.with_name("fleet").rglob("*.py")])
     scripts = "".join(path.read_text() for path in (WEB / "static").glob("*.js"))
     sections = "|".join({key.partition(".")[0] for key in T.keys()})  # noqa: SIM118  a Texts is no dict
     asked = set(re.findall(rf"""\bt(?:exts)?(?:\.get)?\(\s*f?["']((?:{sections})\.[a-z_0-9]+)["'](?! ~)""", sources))

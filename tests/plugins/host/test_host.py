@@ -135,7 +135,7 @@ def test_a_reboot_is_told_once_and_the_first_start_is_none() -> None:
     assert boots.enter(kept, OLD) is None
     assert boots.enter(kept, OLD) is None
     boots.leave(kept, OLD)
-    assert boots.enter(kept, NEW) == {"stopped": True}
+    assert boots.enter(kept, NEW) == {"stopped": True, "boot": OLD}
     assert boots.enter(kept, NEW) is None
     assert list(kept) == [boots.KEY + NEW]
 
@@ -144,7 +144,7 @@ def test_what_was_kept_may_come_late() -> None:
     kept: dict[str, Any] = {}
     assert boots.enter(kept, NEW) is None
     kept[boots.KEY + OLD] = {"stopped": False}  # restored when the local bus came up
-    assert boots.enter(kept, NEW) == {"stopped": False}
+    assert boots.enter(kept, NEW) == {"stopped": False, "boot": OLD}
 
 
 def test_an_agent_that_was_started_again_has_not_left() -> None:
@@ -152,7 +152,7 @@ def test_an_agent_that_was_started_again_has_not_left() -> None:
     boots.enter(kept, OLD)
     boots.leave(kept, OLD)
     boots.enter(kept, OLD)
-    assert boots.enter(kept, NEW) == {"stopped": False}
+    assert boots.enter(kept, NEW) == {"stopped": False, "boot": OLD}
 
 
 @pytest.mark.parametrize(("stopped", "files", "reason"), [
@@ -170,6 +170,29 @@ def test_an_agent_that_was_started_again_has_not_left() -> None:
 ])
 def test_the_reason_of_a_reboot(tmp_path: Path, stopped: bool, files: dict[str, Any], reason: str) -> None:
     assert boots.reason(tree(tmp_path, **files), {"stopped": stopped}) == reason
+
+
+def test_b62_a_reboot_by_the_agents_watchdog_is_told_with_its_words(tmp_path: Path) -> None:
+    """Written by the watchdog's own book, as before a real reboot; another boot's entry is not this one's reason."""
+    from agent.supervision.reboots import FILE, Reboots
+
+    kept: dict[str, Any] = {}
+    folder = tmp_path / "var/lib/hutkeeper/agent"
+    root = tree(tmp_path, proc__sys__kernel__random__boot_id=NEW + "\n", proc__uptime="5.0 1.0\n")
+    folder.mkdir(parents=True)
+    Reboots(folder / FILE, "0" * 32, lambda: None).note("another story")
+    Reboots(folder / FILE, OLD, lambda: None).note("camera made no progress for 40 s")
+    Reboots(folder / FILE, "1" * 32, lambda: None).note("yet another")
+    boots.enter(kept, OLD)
+    boots.leave(kept, OLD)
+    with io_over(root) as io:
+        io.kept.update(kept)
+        told = {item.property: item.value for item in Host(HostConfig()).run(io) if isinstance(item, Reading)}
+    assert told["reboot_reason"] == "watchdog"
+    assert told["reboot_detail"] == "camera made no progress for 40 s"
+    assert boots.by_watchdog(folder / FILE, {"boot": NEW}) is None
+    (folder / FILE).write_text('{"damaged": ')
+    assert boots.by_watchdog(folder / FILE, {"boot": OLD}) is None
 
 
 def test_an_old_crash_dump_is_not_this_reboots_reason(tmp_path: Path) -> None:

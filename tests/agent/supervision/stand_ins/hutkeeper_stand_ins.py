@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
-from agent.api import AnyRelay, Duty, Io, Plugin, Property, Reading, RelayIo
+from agent.api import AnyRelay, Duty, Io, Plugin, Property, Reading, RelayIo, Value
 
 
 class StandInConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    habit: Literal["good", "crash", "hang", "leak", "flood"] = "good"
+    habit: Literal["good", "crash", "hang", "leak", "flood", "raise", "thread"] = "good"
     diary: str = ""
     """A line per start: pid, monotonic seconds and the word of ``note``."""
     note: str = ""
@@ -27,13 +29,19 @@ class StandIn(Plugin, name="stand_in"):
 
     Config = StandInConfig
     interval_s = 1.0
-    properties = (Property(name="count", datatype="integer"),)
+    properties = (Property(name="count", datatype="integer"),
+                  Property(name="lamp", datatype="boolean", settable=True))
 
     def __init__(self, config: StandInConfig) -> None:
         super().__init__(config)
         if config.diary:
             with open(config.diary, "a") as diary:
                 diary.write(f"{os.getpid()} {time.monotonic():.3f} {config.note}\n")
+
+    def command(self, io: Io, property_name: str, value: Value) -> Value:
+        with open(self.config.diary, "a") as diary:
+            diary.write(f"{os.getpid()} {time.monotonic():.3f} {property_name}={value}\n")
+        return value
 
     def run(self, io: Io) -> Iterator[Reading]:
         began = io.clock.monotonic_s()
@@ -46,6 +54,11 @@ class StandIn(Plugin, name="stand_in"):
                         os._exit(3)
                     case "hang":
                         time.sleep(3600)
+                    case "raise":
+                        raise ValueError(f"reading {count} of password=hunter22")
+                    case "thread":
+                        threading.Thread(target=lambda: [][0], name="reader").start()
+                        self.config = msgspec.structs.replace(self.config, habit="good")
                     case "leak":
                         hoard.append(bytearray(16 << 20))
                     case "flood":

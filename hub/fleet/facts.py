@@ -23,6 +23,8 @@ NEVER_S = 100 * 366 * 86_400.0
 BACKLOG_S = 60.0
 """Samples older than this are a backlog, younger ones are on their way."""
 SYS = "sys"
+LINES = {"mains-present": "mains", "internet-reached": "internet"}
+"""What others depend on, by the property that tells of it, whatever plugin it comes from."""
 
 
 class NodeFacts(Struct, frozen=True):
@@ -62,6 +64,10 @@ class DeviceFacts(Struct, frozen=True):
     address: str
     nodes: tuple[NodeFacts, ...]
     alerts: tuple[tuple[str, str, int | None], ...]
+    outages: tuple[tuple[str, str], ...] = ()
+    """What it says is gone: (``mains`` or ``internet``, node)."""
+    on_ups: bool = False
+    """It watches the mains and has not said that its battery is low: it goes on without."""
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -143,7 +149,17 @@ def facts(device: LiveDevice, now_us: int) -> DeviceFacts:
         address=(device.value(SYS, "address") or "")[:80],
         nodes=nodes,
         alerts=tuple((alert_id, alert.text, alert.since_us) for alert_id, alert in sorted(device.alerts.items())),
+        outages=tuple((LINES[prop], node) for (node, prop), value in device.values.items()
+                      if prop in LINES and value == "false"),
+        on_ups=(any(prop == "mains-present" for _, prop in device.values)
+                and all(value != "true" for (_, prop), value in device.values.items() if prop == "battery-low")),
     )
+
+
+def from_history(device: str, name: str, last_us: int, version: str) -> DeviceFacts:
+    """A device that the store knows and the broker does not."""
+    return DeviceFacts(device, name or device, "unknown", None, last_us or None, 0, "", 0, 0.0, None, None,
+                       version, "", (), ())
 
 
 def _nodes(device: LiveDevice, now_us: int) -> tuple[NodeFacts, ...]:

@@ -1,0 +1,243 @@
+"""What a person reads or hears: cause, since when, what is safe, what to do. Pure.
+
+An SMS is kept within 160 letters of the GSM alphabet where its words allow, less the room for the code to answer with.
+Names of days and months are of ``[notify] language``; what happened is said as the alert says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+from hub.alerts.model import Alert
+from hub.notify.settings import SEVERITIES, Kind
+
+SMS_LETTERS = 160
+REPLY = "\nReply {code} ack"
+REPLY_LETTERS = len(REPLY.format(code="123456"))
+SPEECH_MOST = 450
+LISTED = 10
+"""Alerts that a push message names one by one."""
+HEAD_MOST = 110
+DAYS = {
+    "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+    "fr": ("lun.", "mar.", "mer.", "jeu.", "ven.", "sam.", "dim."),
+    "de": ("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So"),
+    "el": ("Δευ", "Τρί", "Τετ", "Πέμ", "Παρ", "Σάβ", "Κυρ"),
+}
+MONTHS = {
+    "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+    "fr": ("janv.", "févr.", "mars", "avril", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."),
+    "de": ("Jan", "Feb", "März", "Apr", "Mai", "Juni", "Juli", "Aug", "Sept", "Okt", "Nov", "Dez"),
+    "el": ("Ιαν", "Φεβ", "Μαρ", "Απρ", "Μαΐ", "Ιουν", "Ιουλ", "Αυγ", "Σεπ", "Οκτ", "Νοε", "Δεκ"),
+}
+_BEFORE = {"worse": "Worse: ", "again": "Again: ", "reminder": "Still so, nobody has acknowledged it: "}
+_GSM = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "°": " ", "«": '"',
+                      "»": '"', "\u00a0": " ", "\u202f": " ", "ê": "e", "ç": "c", "â": "a", "î": "i", "ô": "o",
+                      "û": "u", "ë": "e", "ï": "i", "œ": "oe"})
+
+
+class Told(Struct, frozen=True):
+    """One alert in a message."""
+
+    alert: Alert
+    what: str
+    children: int = 0
+    over: bool = False
+    late: bool = False
+    """It waited for a digest."""
+
+
+class Style(Struct, frozen=True):
+    """For whom and when."""
+
+    kind: Kind
+    zone: ZoneInfo
+    now_us: int
+    language: str = "en"
+    place: str = "Hutkeeper"
+    page: str = ""
+    """Address of the alerts page; '' when browsers elsewhere cannot reach it."""
+
+
+class Text(Struct, frozen=True):
+    title: str
+    body: str
+
+
+def clock(t_us: int, style: Style) -> str:
+    """``20:14 CET``; another day's with its date."""
+    at, now = (datetime.fromtimestamp(t / 1e6, UTC).astimezone(style.zone) for t in (t_us, style.now_us))
+    day = ""
+    if at.date() != now.date():
+        day = f"{DAYS[style.language][at.weekday()]} {at.day} {MONTHS[style.language][at.month - 1]} "
+    return f"{day}{at:%H:%M %Z}"
+
+
+def lasted(from_us: int, to_us: int) -> str:
+    minutes = max(0, to_us - from_us) // 60_000_000
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"
+
+
+def compose(told: Sequence[Told], style: Style, *, total: int | None = None, since_us: int | None = None) -> Text:
+    """One message of all these. ``total``: of a digest that a cap made, all alerts since ``since_us``."""
+    if total is None and len(told) == 1 and not told[0].late:
+        one = told[0]
+        if style.kind == "modem":
+            return Text("", _sms(one, style))
+        if style.kind == "announcer":
+            return Text("", speech(one, style))
+        return _push(one, style)
+    head = _head(told, style, total, since_us)
+    names = _names(told, style)
+    if style.kind == "modem":
+        return Text("", fitted(head, names))
+    if style.kind == "announcer":
+        return Text("", f"{head} {' '.join(f'{name}.' for name in names[:3])}"[:SPEECH_MOST])
+    body = [head, *(f"- {name}" for name in names[:LISTED])]
+    if len(names) > LISTED:
+        body.append(f"and {grouped(len(names) - LISTED)} more.")
+    if style.page:
+        body.append(f"All of them: {style.page}")
+    return Text(f"{style.place}: {_count(told)}", "\n".join(body))
+
+
+def test(style: Style, channel: str) -> Text:
+    words = f"Test of the channel {channel}, {clock(style.now_us, style)}. Nothing is wrong."
+    return Text(f"{style.place}: test", words) if style.kind == "url" else Text("", words)
+
+
+def grouped(n: int) -> str:
+    return f"{n:,}"
+
+
+def _push(one: Told, style: Style) -> Text:
+    alert = one.alert
+    if one.what == "resolved":
+        return Text(f"{style.place}: over: {alert.title}"[:250], _over(one, style))
+    lines = [f"{_BEFORE.get(one.what, '')}{alert.title}", f"Since {clock(alert.since_us, style)}."]
+    if alert.kept:
+        lines.append(f"Safe: {_sentence(alert.kept)}")
+    if alert.do and alert.do != "none":
+        lines.append(f"What to do: {_sentence(alert.do)}")
+    if one.children:
+        lines.append(f"{_more(one.children)} listed under it.")
+    return Text(f"{style.place}: {alert.severity}: {alert.title}"[:250], "\n".join(lines))
+
+
+def _sms(one: Told, style: Style) -> str:
+    alert = one.alert
+    if one.what == "resolved":
+        return fit([f"Over: {_short(alert.title)}.", _span(one, style)])
+    before = {"worse": "Worse, ", "again": "Again, ", "reminder": "Still "}.get(one.what, "")
+    head = f"{before}{alert.severity}: {_short(alert.title)} since {clock(alert.since_us, style)}."
+    head = head[0].upper() + head[1:]
+    parts = [head]
+    do = f"Do: {_sentence(alert.do)}" if alert.do and alert.do != "none" else ""
+    kept = f"Safe: {_sentence(alert.kept)}" if alert.kept else ""
+    under = f"{_more(one.children)} under it." if one.children else ""
+    for part in (do, kept, under):  # what to do comes first when there is no room for all
+        if part and len(" ".join([*parts, part]).translate(_GSM)) <= SMS_LETTERS - REPLY_LETTERS:
+            parts.append(part)
+    order = [head, kept, do, under]
+    return fit(sorted(parts, key=order.index))
+
+
+def speech(one: Told, style: Style) -> str:
+    """A sentence for the ear: no codes, no zone, no address."""
+    alert = one.alert
+    if one.what == "resolved":
+        return f"It is over: {alert.title}."
+    lead = {"critical": "Attention, an alarm.", "error": "Attention."}.get(alert.severity, "A note.")
+    since = clock(alert.since_us, style).rsplit(" ", 1)[0]
+    words = [lead, f"{_BEFORE.get(one.what, '')}{alert.title}, since {since}."]
+    words += [_sentence(text[0].upper() + text[1:]) for text in (alert.kept, alert.do) if text and text != "none"]
+    return " ".join(words)[:SPEECH_MOST]
+
+
+def _head(told: Sequence[Told], style: Style, total: int | None, since_us: int | None) -> str:
+    if total is not None and since_us is not None:
+        return (f"{grouped(len(told))} more alerts, {grouped(total)} since {clock(since_us, style)}. "
+                "They were held back, so that this stays readable.")
+    if any(one.late for one in told):
+        over = sum(one.over or one.what == "resolved" for one in told)
+        gone = ""
+        if over:
+            gone = " All are over or seen." if over == len(told) else f" Over or seen: {grouped(over)}."
+        return f"{_count(told)} while nobody was to be disturbed.{gone}"
+    worst = _worst(told)
+    at = min(one.alert.since_us for one in told)
+    resolved = sum(one.what == "resolved" for one in told)
+    if resolved == len(told):
+        return f"{grouped(resolved)} alerts are over, {clock(style.now_us, style)}."
+    end = f", {grouped(resolved)} of them over" if resolved else ""
+    return f"{_count(told)} since {clock(at, style)}{end}, the worst is {worst}."
+
+
+def _names(told: Sequence[Told], style: Style) -> list[str]:
+    """Worst first, each title once."""
+    order = sorted(told, key=lambda one: (one.over or one.what == "resolved", -SEVERITIES.index(one.alert.severity)))
+    names: dict[str, None] = {}
+    for one in order:
+        over = one.over or one.what == "resolved"
+        if style.kind == "url":
+            word = "over" if over else one.alert.severity
+            todo = f" What to do: {_sentence(one.alert.do)}" if not over and one.alert.do not in ("", "none") else ""
+            names[f"{word}: {one.alert.title}, since {clock(one.alert.since_us, style)}.{todo}"] = None
+        else:
+            names[("over: " if over else "") + _short(one.alert.title)] = None
+    return list(names)
+
+
+def fitted(head: str, names: Sequence[str]) -> str:
+    """As many names as there is room for."""
+    room = SMS_LETTERS - REPLY_LETTERS
+    text = head
+    for n, name in enumerate(names):
+        joined = f"{text} {name};"
+        left = len(names) - n - 1
+        if len(joined) + (len(f" +{left}") if left else 0) > room:
+            return fit([text, f"+{grouped(len(names) - n)}"])
+        text = joined
+    return fit([text.rstrip(";")])
+
+
+def fit(parts: Sequence[str]) -> str:
+    return " ".join(part for part in parts if part).translate(_GSM).strip()
+
+
+def _over(one: Told, style: Style) -> str:
+    return f"{one.alert.title}\nOver since {clock(one.alert.resolved_us or style.now_us, style)}. {_span(one, style)}"
+
+
+def _span(one: Told, style: Style) -> str:
+    end = one.alert.resolved_us or style.now_us
+    return f"It began at {clock(one.alert.since_us, style)} and lasted {lasted(one.alert.since_us, end)}."
+
+
+def _count(told: Sequence[Told]) -> str:
+    return "1 alert" if len(told) == 1 else f"{grouped(len(told))} alerts"
+
+
+def _worst(told: Sequence[Told]) -> str:
+    return max((one.alert.severity for one in told if one.what != "resolved"), key=SEVERITIES.index, default="info")
+
+
+def _more(n: int) -> str:
+    return "1 more is" if n == 1 else f"{grouped(n)} more are"
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= HEAD_MOST else title[: HEAD_MOST - 3] + "..."
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."
