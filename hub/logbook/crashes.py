@@ -77,9 +77,9 @@ class Crashes:
 
 
 def without_numbers(trace: str) -> str:
-    """A message of an exception may hold a telephone number; its frames hold program text only."""
-    return "\n".join(line if line[:1].isspace() or not line else private.without(line, None)
-                     for line in trace.splitlines())
+    """A message of an exception may hold a telephone number or a secret; its frames hold program text only."""
+    return private.in_trace("\n".join(line if line[:1].isspace() or not line else private.without(line, None)
+                     for line in trace.splitlines()))
 
 
 def own_version() -> str:

@@ -10,6 +10,7 @@ from hub.logbook.model import SEVERITIES, Entry, Severity
 from hub.notify import asks
 from hub.notify.asks import Refused
 from hub.notify.part import Hall
+from hub.store.errors import StoreError
 
 MAX_NOTE = 8_000
 
@@ -26,7 +27,7 @@ class Desk:
     def add(self, args: dict[str, Any], who: str) -> dict[str, Any]:
         """A line of another program: {machine, service, severity, text} -> {n, held}."""
         machine, service, text = (_needed(args, name) for name in ("machine", "service", "text"))
-        n = self._hall.logbook.add(Entry(self._hall.now_us(), machine, service, _severity(args), text, "log", who=who))
+        n = self._add(Entry(self._hall.now_us(), machine, service, _severity(args), text, "log", who=who))
         self._alarms.look()
         self._told()
         return {"n": n, "held": n is None}
@@ -34,11 +35,18 @@ class Desk:
     def note(self, args: dict[str, Any], who: str) -> dict[str, Any]:
         """A person's note: {machine, text}, and a ``key`` so that a form sent twice is one note."""
         key = word(str(args.get("key", "")))
-        n = self._hall.logbook.add(Entry(
+        n = self._add(Entry(
             self._hall.now_us(), word(str(args.get("machine") or "")) or "hub", "note", "info", _needed(args, "text"),
             "note", who=who, key=f"note:{key}" if key else ""))
         self._told()
         return {"n": n}
+
+    def _add(self, entry: Entry) -> int | None:
+        try:
+            return self._hall.logbook.add(entry)
+        except StoreError as error:  # a full disk is no fault of the program
+            self._hall.logbook.store_failed(str(error))
+            raise Refused(str(error)) from error
 
     def _told(self) -> None:
         """It is committed: pages that are open need not wait for the next second."""

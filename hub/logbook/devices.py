@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from agent.wire import crashes
 from hub.live import LiveDevice, Tapped
 from hub.logbook.book import Logbook
 from hub.logbook.crashes import Crashes
@@ -109,6 +110,7 @@ class Devices:
         crashed = of_log_line(told.text) if told.what in ("error", "fatal") else None
         if crashed is not None:
             service, trace, place = crashed
+            times *= 1 + crashes.more(told.text)  # the device left out as many like it
             version = (device.value("sys", "version") or "") if device is not None else ""
             self._crashes.add(told.device, service, version, trace, told.t_us, default=place, times=times)
             return

@@ -18,6 +18,8 @@ BUG = re.compile(r"^([a-z0-9][a-z0-9-]{0,63}): bug in (\w{1,30}): ([A-Za-z_][\w.
 BEGIN = "Traceback (most recent call last):"
 OURS = ("agent/", "hub/", "plugins/", "firmware_bridges/", "hutkeeper_")
 MAX_FRAMES = 60
+CUT = "\n  ...\n"
+"""Where ``agent.wire.crashes`` left out the middle of a long trace."""
 
 
 class Fault(Struct, frozen=True):
@@ -48,6 +50,8 @@ def fault(trace: str, default: str = "") -> Fault:
         chain = [(path.rsplit("/", 1)[-1], function) for path, function in frames[-3:]]
     once = [frame for n, frame in enumerate(chain) if n == 0 or chain[n - 1] != frame]  # a recursion's depth is a value
     place = f"{once[-1][0]} {once[-1][1]}" if once else default
+    if CUT in part:
+        once = once[-4:]  # where it was cut depends on how long the values in it are
     said_by = [kind, *(f"{path} {function}" for path, function in once[-MAX_FRAMES:])] if once else [kind, default]
     mark = hashlib.blake2b("\n".join(said_by).encode("utf-8", "replace"), digest_size=6).hexdigest()
     return Fault(mark, kind, message, place)

@@ -30,7 +30,7 @@ CREATE TABLE logbook (
 CREATE UNIQUE INDEX logbook_key ON logbook (key) WHERE key IS NOT NULL;
 CREATE VIRTUAL TABLE logbook_words USING fts5 (
     machine, service, who, text, detail, tags, content = 'logbook', content_rowid = 'id',
-    tokenize = "unicode61 remove_diacritics 2"
+    tokenize = "unicode61 remove_diacritics 2", prefix = '3 4'
 );
 CREATE TRIGGER logbook_added AFTER INSERT ON logbook BEGIN
     INSERT INTO logbook_words (rowid, machine, service, who, text, detail, tags)

@@ -57,7 +57,7 @@ def measure(path: Path, lines: int) -> dict[str, float]:
         "a day in the middle": Query(middle, middle + 86_400_000_000),
         "a rare word": Query(words="word123"), "a word of two thirds": Query(words="sensor"),
         "a word of two thirds, page in the middle": Query(words="sensor", before=middle),
-        "the beginning of words": Query(words="wor"), "two words and a machine": Query(words="sensor word77",
+        "the beginning of all words": Query(words="wor"), "two words and a machine": Query(words="sensor word77",
                                                                                      machine="device-7"),
         "machine": Query(machine="device-7"), "machine, service, error": Query(machine="device-7", service="plugin-7",
                                                                                severity="error"),

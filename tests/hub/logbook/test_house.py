@@ -12,8 +12,11 @@ from typing import Any
 from hub.notify.asks import Away, ask
 from hub.store import logbook_rows as rows
 from hub.store.alerts_db import AlertsReader
+from hub.store.errors import StoreError
 from tests.house import BIN, House
 from tests.waiting import until
+
+KILLS = 5 if os.environ.get("HUTKEEPER_LONG") else 1
 
 
 def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(tmp_path: Path) -> None:
@@ -23,7 +26,9 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         reader = AlertsReader(tmp_path / "hub" / "alerts.db")
 
         def lines(**of: Any) -> list[rows.Line]:
-            return rows.find(reader, rows.Query(**of), 1000)
+            with contextlib.suppress(StoreError):  # its tables are just being made
+                return rows.find(reader, rows.Query(**of), 1000)
+            return []
 
         def has(*words: str) -> bool:
             found = [f"{line.machine} {line.service} {line.text}" for line in lines()]
@@ -36,7 +41,7 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
                                         "hub notify the hub's notify started", "bc-power agent seen for the first"),
               timeout_s=60)
         written: set[int] = set()
-        for n in range(2):
+        for n in range(KILLS):
             until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
 
             def noted(n: int = n) -> bool:
@@ -50,7 +55,7 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
             for process in house.find("hutkeeper-hub", "notify"):
                 os.kill(process.pid, signal.SIGKILL)
             assert written <= {line.n for line in lines()}
-        assert [line.text for line in lines(words="note number")] == [f"note number {n}" for n in (1, 0)]
+        assert [line.text for line in lines(words="note number")[::-1]] == [f"note number {n}" for n in range(KILLS)]
         until("it is back", lambda: has("may be missing here"), timeout_s=30)
         house.stop("bc-power")
         until("its end", lambda: has("bc-power agent stopped in good order"), timeout_s=30)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import time
 from datetime import UTC, date, datetime
 from typing import Any
 
-from hub.logbook import days
+import pytest
+
+from hub.logbook import days, handler
+from hub.logbook.handler import Lines
 from hub.logbook.model import Entry
 from hub.store import logbook_rows as rows
 from hub.store.logbook_rows import Query
+from hub.web.access import needs
+from hub.web.audit import Audit
 from tests.hub.logbook.conftest import Hub
 from tests.hub.web.lab import Client, events
 from tests.waiting import until
@@ -154,6 +160,47 @@ def test_without_notify_the_pages_are_there_and_a_note_says_what_is_wrong(hub: H
     assert "kept" in operator.get("/logbook").text
     answer = operator.post("/logbook/note", {"text": "x"}, page="/logbook")
     assert answer.status == 503 and "notify" in answer.text
+
+
+def test_a_page_that_fails_is_one_program_fault_with_its_trace_and_the_next_page_works(hub: Hub) -> None:
+    def breaks() -> str:
+        return {}["the drawer"]  # type: ignore[no-any-return, misc]
+
+    lines = Lines(hub.web.settings.hub.run_dir, "web")
+    logging.getLogger().addHandler(lines)
+    try:
+        app = hub.web.app
+        app._got_first_request = False
+        app.add_url_rule("/breaks", "breaks", needs("viewer")(breaks))
+        viewer = hub.web.login("vera")
+        for _ in range(20):
+            assert viewer.get("/breaks").status == 500
+        until("all of them", lambda: sum(one.count for one in rows.crashes(hub.web.hut.alerts)) == 20)
+    finally:
+        logging.getLogger().removeHandler(lines)
+        lines.close()
+    [crash] = rows.crashes(hub.web.hut.alerts)
+    assert crash.type == "KeyError" and "breaks" in crash.place
+    page = viewer.get(f"/crashes/{crash.fingerprint}").text
+    assert "in breaks" in page and "Traceback" in page and ">20<" in page
+    assert len(rows.find(hub.web.hut.alerts, Query(kind="crash"), 10)) == 1
+    found = list(hub.service.parts[-1].conditions(now_us()))
+    assert [one.key for one in found] == [f"crash:{crash.fingerprint}"]
+
+
+def test_a_new_user_is_a_line_by_who_made_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(hub.web.settings.hub.run_dir, "web")
+    monkeypatch.setattr(handler, "_installed", [lines])
+    try:
+        audit = Audit(hub.web.hut)
+        audit.note("add user", "zoe", who="anna")
+        audit.note("add user", "max", result="refused: there is one", who="anna")
+        audit.note("set", "heater", who="anna")
+        until("the line", lambda: rows.find(hub.web.hut.alerts, Query(kind="change"), 10))
+    finally:
+        lines.close()
+    [line] = rows.find(hub.web.hut.alerts, Query(kind="change"), 10)
+    assert (line.text, line.who, line.service) == ("add user: zoe", "anna", "web")
 
 
 def test_an_open_page_is_told_of_new_lines_that_it_asked_for(hub: Hub) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.wire import crashes
 from hub.logbook.handler import trace_of
 from hub.logbook.trace import fault, of_log_line, own
 from tests.hub.logbook.test_gather import TRACE
@@ -67,6 +68,28 @@ def test_our_own_files_are_known_however_they_are_installed(path: str, ours: str
                                   "é" * 99, "ValueError", TRACE[:120]])
 def test_no_text_is_too_odd_for_a_fingerprint(text: str) -> None:
     assert len(fault(text, "somewhere").fingerprint) == 12
+
+
+def test_what_an_agent_sends_is_the_same_fault_however_deep_and_long_it_was() -> None:
+    def sent(n: int, said: str) -> str:
+        def first(left: int) -> None:
+            second(left)
+
+        def second(left: int) -> None:
+            if left == 0:
+                raise ValueError(said)
+            first(left - 1)
+
+        try:
+            first(n)
+        except ValueError as error:
+            return crashes.text(error)
+        raise AssertionError
+
+    found = [of_log_line(f"heater: {sent(n, said)}") or ("", "", "") for n, said in
+             ((60, "a"), (60, "b" * 290), (61, "c" * 100))]
+    assert {len(trace) > 2500 and "\n  ...\n" in trace for _, trace, _ in found} == {True}
+    assert len({fault(trace).fingerprint for _, trace, _ in found}) == 1
 
 
 def test_log_lines_that_tell_an_exception() -> None:
