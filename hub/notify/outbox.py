@@ -138,7 +138,9 @@ class Outbox:
         kind = ("digest" if burst or any(one.late for one in told) else "resolved" if what == {"resolved"}
                 else "mixed" if "resolved" in what else "alert")
         severity = max((one.severity for one in notices), key=RANK.__getitem__)
-        ack = kind != "resolved" and any(not one.over and one.what != "resolved" for one in told) and len(told) <= MOST
+        way = {"url": bool(style.page) and self._settings.ack_link_h > 0, "modem": self._settings.ack_sms}
+        ack = (way.get(channel.kind, False) and len(told) <= MOST
+               and any(not one.over and one.what != "resolved" for one in told))
         message = Message(0, new_key(), channel.name, recipient, kind, severity, len(told), text.title, text.body, ack,
                           "ready", now_us, now_us, 0, 0, None, "")
         return rows.add_message(self._db, message, [one.id for one in notices])

@@ -54,6 +54,8 @@ class Rules(Part):
         self.zone = house_zone(hall.settings)
         self.fault: tuple[str, int] | None = None
         self._declared: dict[tuple[str, str, str], Declared] = {}
+        self._general: set[str] = set()
+        """Defaults of which a plugin may know more."""
         self._reported: dict[str, Reported | None] = {}
         self._rows: dict[int, SeriesRow] = {}
         self._began_us = 0
@@ -181,6 +183,8 @@ class Rules(Part):
             if (firing.rule, firing.subject) not in engine.firing:  # the rule is another one now, or off
                 rules_rows.end_firing(self.hall.db, firing.rule, firing.subject, now_us)
         self.engine = engine
+        self._general = {one.id for one in self.entries if one.origin == "default" and one.rule is not None
+                         and one.rule.kind in ("state", "override", "never_zero")}
         self.intake.watch(engine, self._rows.values(), self._line, now_us)
 
     def _line(self, row: SeriesRow) -> Line:
@@ -226,12 +230,22 @@ class Rules(Part):
             if rule.kind == "no_data":
                 device, node, _ = name.split("/")
                 silent.setdefault((id_, device, node), []).append(subject)
-            else:
+            elif id_ not in self._general or not self._said_itself(id_, subject):
                 yield self._condition(rule, self.engine.outcome(subject))
         for (id_, device, node), subjects in silent.items():
             one = self._silence(self.engine.rules[id_], device, node, subjects)
             if one is not None:
                 yield one
+
+    def _said_itself(self, id_: str, subject: Subject) -> bool:
+        """Whether the plugin raises an alert of its own: then a default rule, which knows less, says nothing more."""
+        declared = subject.parts[0].declared
+        live = self.hall.tree.device(declared.device)
+        if live is None or live.state != "ready":
+            return False
+        words = {declared.plugin, declared.property.replace("_", "-")} - {""}
+        return any(f"-{word}-" in f"-{alert}-" for alert in live.alerts for word in words
+                   if not alert.startswith(("rule-", "stale-", "health-"))) or id_.split("-")[0] in live.alerts
 
     def _condition(self, rule: Rule, now: Outcome) -> Condition:
         subject = f"property:{now.subject}" if now.subject else _of_all(rule)

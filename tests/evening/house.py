@@ -15,13 +15,19 @@ from typing import Any, Self
 
 import psutil
 
+from hub.notify.asks import Away, Refused, ask
+from hub.store.alert_rows import open_alerts
+from hub.store.alerts_db import AlertsReader
 from plugins.modem.fake_modem import FakeModem
 from tests.evening.world import Internet, Mains, Message, Pipe, Provider, Room, Telephone
 from tests.house import House
 from tests.waiting import until
 
 OWNER = "+33612345678"
+SHORT = "lost_s = 1\nstart_s = 3\nover_s = 2\nsettle_s = 3"
 HUB = """
+[alerts]
+{alerts}
 [notify]
 fallback_s = 10
 [[notify.channel]]
@@ -52,9 +58,13 @@ address = "127.0.0.1:{second}"
 port = "{modem}"
 allow = ["{owner}"]
 notify_to = ["{owner}"]
-[plugins.hub_watch]
+[plugins.hub-watch]
 url = "{hub}"
-{hub_watch}
+interval_s = 0.5
+timeout_s = 2
+dead_after_s = 4
+back_after_s = 2
+to = ["{owner}"]
 """
 CELLAR = """
 [plugins.water]
@@ -94,6 +104,7 @@ class Evening:
         self.telephone = Telephone()
         self._stack = ExitStack()
         self._ending = threading.Event()
+        self._toml: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -120,11 +131,30 @@ class Evening:
         self._stack.callback(self._ending.set)
         self.house = self._stack.enter_context(House(self.folder))
         with self.house.hub_toml.open("a") as file:
-            file.write(HUB.format(push=push.port, owner=OWNER))
+            file.write(HUB.format(push=push.port, owner=OWNER, alerts=SHORT))
         self.house.start_hub()
         self.start("watch")
         self.start("cellar")
         self.start("living")
+
+    def ready(self) -> None:
+        """Every device is heard by the hub's notify, and the devices' alerts are over."""
+        until("three devices, all well", self._well, timeout_s=90, found=self.open)
+
+    def _well(self) -> bool:
+        try:
+            machines = ask(self.house.run / "h", "watch.report", who="evening")["machines"]
+        except (Away, Refused):
+            return False
+        return sum(one["state"] == "ok" for one in machines) == 4 and not self.open()
+
+    def open(self) -> list[str]:
+        """Titles of the alerts that are open now."""
+        reader = AlertsReader(self.folder / "hub" / "alerts.db")
+        try:
+            return [row.title for row in open_alerts(reader)]
+        finally:
+            reader.close()
 
     def _listen(self) -> None:
         """Every SMS that left the stick, long ones whole."""
@@ -140,15 +170,16 @@ class Evening:
 
     # --- what happens to it ---------------------------------------------------------------------------------
 
-    def start(self, device: str, more: str = "") -> None:
+    def start(self, device: str) -> None:
         first, second = self.internet.ports
         text = {
             "watch": WATCH.format(upsd=self.mains.where, first=first, second=second, modem=self.modem.port, owner=OWNER,
-                                  hub=self.house.url, hub_watch=""),
+                                  hub=self.house.url),
             "cellar": CELLAR.format(water=self.pipe.line),
             "living": LIVING.format(root=self.folder / "sys-root", run=self.house.run),
         }[device]
-        self.house.start_agent(device, text + more)
+        self.house.start_agent(device, text)
+        self._toml[device] = (self.house.data / f"{device}.toml").read_text()
 
     def pull_the_plug(self, device: str) -> None:
         """All of its processes at once, as without power."""
@@ -173,6 +204,20 @@ class Evening:
         """The first message that holds all the words."""
         return until(what, lambda: self.telephone.having(*words, way=way), timeout_s=timeout_s,
                      found=lambda: [one.text for one in self.telephone.messages])[0]
+
+    def alert(self, word: str) -> None:
+        """The hub knows of it, told or not."""
+        until(f"an alert of {word}", lambda: any(word in title for title in self.open()), timeout_s=60, found=self.open)
+
+    def over(self, word: str) -> None:
+        """No alert with this word is open any more."""
+        until(f"{word} is over", lambda: not any(word in title for title in self.open()), timeout_s=60, found=self.open)
+
+    def edit(self, device: str, more: str) -> None:
+        """agent.toml by hand; the agent takes it over by itself."""
+        path = self.house.data / f"{device}.toml"
+        text = self._toml[device] + more
+        path.write_text(text)
 
     def command(self, device: str, node: str, prop: str, value: Any) -> None:
         """As Home Assistant does it: Homie ``/set``."""

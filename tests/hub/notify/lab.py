@@ -50,8 +50,12 @@ class Provider:
                     provider.release.wait(60)
                     return
                 status = 500 if "500" in self.path or provider.down else 200
+                try:
+                    said = json.loads(body)
+                except ValueError:
+                    return  # the sender was killed in the middle
                 if status == 200:
-                    provider.got.append((time.monotonic(), self.path, json.loads(body)))
+                    provider.got.append((time.monotonic(), self.path, said))
                 self.send_response(status)
                 self.end_headers()
 

@@ -336,3 +336,32 @@ def test_without_a_ladder_it_is_push_then_sms_then_speech() -> None:
                                       Step(channels=("voice",), after_s=300))
     assert made.steps("warning") == (Step(channels=("push",)),)
     assert Notify().steps("critical") == ()
+
+
+def test_B67_twenty_a_day_and_what_was_held_back_is_told_with_its_count_when_there_is_room(tmp_path: Path) -> None:
+    toml = '[notify]\nreminder_min = 0\n[[notify.channel]]\nname = "push"\nurl = "URL"\nper_10_min = 5\nper_day = 20\n'
+    with provider() as p, bench(tmp_path, toml.replace("URL", p.url("a"))) as b:
+        first_us = b.now
+        for n in range(1, 31):
+            b.second(b.opened(n, "error", f"Alert {n}!"), by_s=660)
+            b.seconds(2, by_s=20)
+        assert len(p.got) == 20
+        b.second(by_s=(first_us + 86_400 * S - b.now) / S + 661)
+        b.seconds(3, by_s=60)
+        assert len(p.got) == 21, "one has room again, and that one waited for calm"
+        assert sum(one.n for one in b.sent()) == 30
+        assert "10 more alerts, 29 since" in p.texts()[-1] or "30 since" in p.texts()[-1], p.texts()[-1]
+        assert rows.lanes(b.db)[0].held == 10
+
+
+def test_B65_a_critical_alert_that_a_cap_holds_back_goes_by_the_next_channel(tmp_path: Path) -> None:
+    toml = ('[[notify.channel]]\nname = "push"\nurl = "URL"\nper_10_min = 2\n' + channel("second", "SECOND")
+            + '[[notify.ladder.critical]]\nchannels = ["push"]\n[[notify.ladder.critical]]\nchannels = ["second"]\n'
+            'after_s = 3600\n')
+    with provider() as p, bench(tmp_path, toml.replace("URL", p.url("a")).replace("SECOND", p.url("b"))) as b:
+        for n in range(1, 4):
+            b.second(b.opened(n, title=f"Alert {n}!"))
+            b.seconds(10, by_s=2)
+        assert len(p.texts("/a")) == 2
+        b.seconds(30, by_s=2)
+        assert len(p.texts("/a")) == 2 and [text.splitlines()[0] for text in p.texts("/b")] == ["Alert 3!"]
