@@ -184,3 +184,17 @@ def test_the_fleet_page_says_it_in_the_same_words_under_the_same_cause(web: Web,
     rows = {row.key: row for row in house.open().values() if row.cause_id is None}
     assert told == {key: (row.title, row.severity, len(house.listed(key))) for key, row in rows.items()}
     assert len(told) == 2
+
+
+def test_who_was_told_stands_with_the_alert_and_no_number_of_theirs(web: Web, house: House) -> None:
+    cut(house)
+    root = next(row for row in house.open().values() if row.key.startswith("mains:"))
+    with house.service.db.writing() as db:
+        db.execute("INSERT INTO messages (id, key, channel, recipient, kind, severity, n, title, text, ack, state, "
+                   "made_us, next_us, ended_us) VALUES (1, 'k', 'text', '+33123456', 'alert', 'critical', 1, 't', 't', "
+                   "0, 'sent', 1, 1, 2)")
+        db.execute("INSERT INTO notices (channel, recipient, alert_id, alert_key, what, severity, t_us, due_us, alert, "
+                   "state, message_id) VALUES ('text', '+33123456', ?, 'k', 'opened', 'critical', 1, 1, x'', 'taken', "
+                   "1)", (root.id,))
+    page = web.login("vera").get(f"/alerts/{root.id}").text.partition("Who was told")[2]
+    assert "<b>text</b>: told (opened)" in page and "33123456" not in page

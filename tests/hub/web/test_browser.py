@@ -133,7 +133,7 @@ def test_keyboard_reaches_the_content_and_a_device(open_tab: Callable[..., Tab],
     tab.page.wait_for_selector("#d-bc-power >> text=Live")
     tab.page.keyboard.press("Tab")
     assert tab.page.evaluate("document.activeElement.className") == "skip"
-    for _ in range(12):
+    for _ in range(24):
         tab.page.keyboard.press("Tab")
         if tab.page.evaluate("document.activeElement.textContent") == "Boiler room":
             break
