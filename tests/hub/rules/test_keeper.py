@@ -142,6 +142,8 @@ def test_a_leak_and_a_forgotten_override_by_the_defaults(lab: Lab) -> None:
     assert lab.conditions()["rule:leak-index-l:hut/air/index_l"].severity == "error"
     lab.service.hall.tree.apply("homie/5/hut/$alert/leak", b"E_LEAK 3 L/h since noon", retained=True, now_us=1)
     assert not any("leak" in key for key in lab.conditions()), "the plugin says it itself, and knows more"
+    lab.service.hall.tree.apply("homie/5/hut/$alert/leak", b"", retained=True, now_us=2)
+    assert not any("leak" in key for key in lab.conditions()), "not a second time while the rule's calm lasts"
 
 
 def test_rules_are_put_changed_switched_and_removed_by_the_desk(lab: Lab) -> None:
