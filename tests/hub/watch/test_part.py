@@ -17,8 +17,12 @@ from agent.wire import messages, topics
 from hub import settings as hub_settings
 from hub.notify.asks import Refused
 from hub.notify.notifier import Notifier
+from hub.notify.part import Part
 from hub.notify.service import Service
-from hub.store import outbox_rows, watch_rows
+from hub.store import logbook_rows, outbox_rows, watch_rows
+from hub.store.logbook_rows import Query
+from hub.store.outbox_rows import Message
+from hub.watch.canaries import judge as timed
 from hub.watch.part import Watch
 from hub.watch.supply import POWER
 from tests.hub.web.lab import Devices
@@ -121,6 +125,57 @@ def test_B63_restarts_wait_for_the_mains_and_come_one_by_one(rig: Rig, broker: B
         rig.step(60)
         assert len(taker.taken) == 2 and watch_rows.staged(rig.service.db) == []
         taker.close()
+
+
+class Greedy(Part):
+    """Wants more room in alerts.db than there is."""
+
+    full = True
+
+    def step(self, now_us: int) -> None:
+        if self.full:
+            self.hall.db.set_meta("greedy", bytes(1 << 20))
+
+
+def test_B18_B61_what_a_full_disk_did_not_keep_is_not_ordered_and_forgets_no_message(rig: Rig, broker: Broker) -> None:
+    """A restart whose removal from the list is rolled back would be ordered again in every second."""
+    with Devices(broker.port) as devices:
+        devices.device("attic")
+        until("it", lambda: rig.service.hall.tree.device("attic") is not None)
+        taker = Restarted(broker.port, "attic")
+        rig.step()
+        rig.service.desk.handlers["watch.restart"]({"machine": "attic", "what": "host"}, "anna")
+        greedy = Greedy(rig.service.hall)
+        rig.service.parts.append(greedy)
+        [pages] = rig.service.db.rows("PRAGMA page_count")[0]
+        rig.service.db.rows(f"PRAGMA max_page_count = {pages}")
+        for _ in range(5):
+            rig.step(700)  # the outbox's canary is due in each of them, too
+        assert taker.taken == [] and len(watch_rows.staged(rig.service.db)) == 1
+        with rig.service.db.writing():  # it gets the number that the canary of the last second had
+            real = outbox_rows.add_message(rig.service.db, Message(
+                0, "real", "sms", "", "alert", "critical", 1, "leak", "leak", False, "sent", rig.now_us, rig.now_us, 0,
+                0, rig.now_us, ""), [])
+        rig.service.db.rows("PRAGMA max_page_count = 1000000")
+        greedy.full = False
+        rig.step(11)
+        until("it restarts", lambda: taker.taken == [("attic", "host")])
+        rig.step(60)
+        until("its line", lambda: not rig.step(1) and any(
+            line.text == "host restarts" for line in logbook_rows.find(rig.service.db, Query(), 10)))
+        assert taker.taken == [("attic", "host")] and watch_rows.staged(rig.service.db) == []
+        assert outbox_rows.message(rig.service.db, real.id) is not None
+        taker.close()
+
+
+def test_a_canary_from_a_clock_that_was_ahead_does_not_hide_those_that_come_after(rig: Rig) -> None:
+    ahead = rig.now_us + 86_400 * S
+    rig.watch._note("attic", ahead, rig.now_us, *timed(None, ahead, rig.now_us))
+    assert rig.watch.canaries["attic"].how == "skewed"
+    later = rig.now_us + 3600 * S
+    rig.watch._note("attic", later - 200_000, later, *timed(None, later - 200_000, later))
+    one = rig.watch.canaries["attic"]
+    assert (one.how, one.latency_us, one.t_us) == ("timed", 200_000, later - 200_000)
 
 
 def test_canaries_keep_the_last_and_the_worst_of_the_day(rig: Rig) -> None:
