@@ -1,4 +1,4 @@
-"""What a part of the hub writes: kept in order and in bounds however much it is, and passed on when it cannot be kept."""
+"""What a part of the hub writes: kept in order and in bounds however much it is; passed on when it cannot be kept."""
 
 from __future__ import annotations
 
