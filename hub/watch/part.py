@@ -233,7 +233,10 @@ class Watch(Part):
             return  # that is what the age says
 
     def _echoed(self) -> None:
+        late = self._echo_age() > ECHO_LATE_S
         self._echo_s = time.monotonic()
+        if late:  # a broker whose queue for us was full has dropped some: a state among them would stay wrong for good
+            self.hall.client.read_anew()
 
     def _echo_age(self) -> float:
         return time.monotonic() - self._echo_s

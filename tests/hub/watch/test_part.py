@@ -222,6 +222,24 @@ def test_the_hubs_own_device_says_lost_when_notify_is_killed_and_no_page_shows_i
         seen.close()
 
 
+def test_after_a_broker_that_brought_nothing_back_the_tree_is_read_anew(rig: Rig, broker: Broker) -> None:
+    """An overloaded notify: Mosquitto drops what its queue cannot hold, and nobody would ever say it again."""
+    with Devices(broker.port) as devices:
+        devices.device("attic")
+        tree = rig.service.hall.tree
+        until("it", lambda: tree.device("attic") is not None and rig.watch._echo_age() < 5)
+        syncs = tree.syncs
+        tree.apply(topics.state("attic"), b"lost", retained=False, now_us=rig.now_us)  # its "ready" was dropped
+        rig.watch._echo_sent_s = rig.watch._echo_s = time.monotonic() - 60
+        rig.step()
+        until("as the broker has it", lambda: tree.syncs == syncs + 1 and tree.device("attic").state == "ready")
+        rig.watch._echo_sent_s = float("-inf")
+        tree.apply(topics.state("attic"), b"lost", retained=False, now_us=rig.now_us)
+        rig.step()
+        until("another echo", lambda: rig.service.hall.client._marks == {})
+        assert tree.device("attic").state == "lost"  # one that comes in time reads nothing
+
+
 def test_conditions_and_the_disk_are_kept(rig: Rig) -> None:
     pulse = rig.settings.hub.run_dir / "pulse" / "web"
     pulse.parent.mkdir(exist_ok=True)
