@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 QUEUE = 200_000
 CONNECT_TIMEOUT_S = 10.0
-QUIET_S = 2.0
+QUIET_S = 4.0
 MARK = topics.response(topics.HUB, "web-mark")
 """We publish here to ourselves: when it comes back, everything retained that we subscribed to before it has come."""
 ANSWERS = f"{topics.OURS}/+/response/+"
