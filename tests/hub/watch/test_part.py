@@ -25,6 +25,7 @@ from hub.store.outbox_rows import Message
 from hub.watch.canaries import judge as timed
 from hub.watch.part import Watch
 from hub.watch.supply import POWER
+from tests.agent.homie.homie_controller import Controller
 from tests.hub.web.lab import Devices
 from tests.test_house import Retained
 from tests.waiting import until
@@ -238,6 +239,27 @@ def test_after_a_broker_that_brought_nothing_back_the_tree_is_read_anew(rig: Rig
         rig.step()
         until("another echo", lambda: rig.service.hall.client._marks == {})
         assert tree.device("attic").state == "lost"  # one that comes in time reads nothing
+
+
+def test_a_homie_controller_finds_nothing_to_complain_about_in_the_hubs_device(rig: Rig, broker: Broker) -> None:
+    with Devices(broker.port) as devices, Controller(broker.port) as controller:
+        for device in ("attic", "cellar"):
+            devices.device(device)
+        until("both", lambda: len(rig.service.hall.tree.devices()) == 2)
+        rig.step()
+        for n, device in enumerate(("attic", "cellar", "attic"), 1):
+            with rig.service.db.writing():
+                rig.watch._note(device, rig.now_us, rig.now_us + 250_000 * n, 250_000 * n, "timed")
+            rig.step(6)
+        with rig.service.db.writing():
+            watch_rows.forget_canary(rig.service.db, "cellar")  # taken off the fleet
+        rig.watch.canaries = watch_rows.canaries(rig.service.db)
+        rig.step()
+        rig.watch.hub_device.end()
+        controller.until("all of it", lambda: (hub := controller.devices.get("hub")) and hub.state == "disconnected")
+        wrong = controller.final_problems("hub")
+        assert [one for one in wrong if not one.startswith(("homie/5/attic/", "homie/5/cellar/"))] == []  # the lab's
+        assert set(controller.devices["hub"].description["nodes"]["canary"]["properties"]) == {"attic"}
 
 
 def test_conditions_and_the_disk_are_kept(rig: Rig) -> None:
