@@ -197,9 +197,9 @@ def shift(db: AlertsDb, by_us: int, now_us: int) -> None:
     with db.writing() as to:
         to.execute(f"UPDATE alerts SET since_us = {_SINCE}, {moved} WHERE state <> 'resolved' OR resolved_us > "
                    "?2 - ?1 - 86400000000", (by_us, now_us))
+        to.execute("UPDATE silences SET until_us = ?1 WHERE until_us > ?1 AND until_us <= ?2", (now_us, now_us - by_us))
         to.execute("UPDATE silences SET until_us = CASE WHEN until_us > ?2 THEN until_us - from_us + ?1 ELSE ?1 END, "
                    "from_us = ?1 WHERE from_us > ?1", (now_us, now_us - by_us))
-        to.execute("UPDATE silences SET until_us = ?1 WHERE until_us > ?1 AND until_us <= ?2", (now_us, now_us - by_us))
         to.execute("UPDATE alert_book SET n = n + 1")
 
 
