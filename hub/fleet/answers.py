@@ -72,8 +72,11 @@ def from_line(line: str, *, severity: str = "", since_us: int | None = None) -> 
         what = what[: since.start()]
         since_us = stamp_us(since[1])
     known = faults.FAULTS.get(code)
-    return Problem(known.severity if known else severity or "warning", what[:500], (found["do"] or "")[:300],
-                   (found["kept"] or "")[:300], since_us, code=code)
+    # a plugin's line may leave out what the code says anyway
+    kept, do = (told or (said if said and "{" not in said else "") for told, said in (
+        (found["kept"], known.kept if known else ""), (found["do"], known.do if known else "")))
+    return Problem(known.severity if known else severity or "warning", what[:500], do[:300], kept[:300], since_us,
+                   code=code)
 
 
 def problems(

@@ -227,6 +227,11 @@ class Evening:
         """Whoever was told that it began is told that it is over."""
         self.told(f"{word} is over", "Over since", word)
 
+    def rule(self, text: str) -> None:
+        path = self.folder / "rule.toml"
+        path.write_text(text)
+        self.house.command("hutkeeper-hub", "rules", "add", str(path), "--config", str(self.house.hub_toml))
+
     def edit(self, device: str, more: str) -> None:
         """agent.toml by hand; the agent takes it over by itself."""
         path = self.house.data / f"{device}.toml"
