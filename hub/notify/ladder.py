@@ -96,7 +96,7 @@ class Ladder:
 
     def _start(self, event: Event, now_us: int, notices: list[Notice], climbs: dict[int, Climb]) -> None:
         alert = event.alert
-        steps = self._settings.steps(alert.severity)
+        steps = self._steps(alert)
         if not steps:
             return
         if alert.severity in self._settings.digest:
@@ -118,7 +118,7 @@ class Ladder:
             what: str = "opened") -> Climb:
         """Take the steps that are due now."""
         severity: Severity = alert.severity
-        steps = self._settings.steps(severity)
+        steps = self._steps(alert)
         carried = packed(alert, children)
         if one.step >= len(steps):
             if severity != "critical" or not self._settings.reminder_min:
@@ -146,14 +146,25 @@ class Ladder:
                      self._next_us(alert, steps, index, one.started_us, step_us), carried)
 
     def _can_reach(self, lanes: list[Lane], alert: Alert) -> bool:
-        """Row 37: without the internet a push reaches nobody, so that what cannot wait goes by the next way too."""
-        if alert.subject == INTERNET or (alert.severity == "critical" and self._offline()):
-            return any(self._kind(channel) != "url" for channel, _ in lanes)
+        """Row 37: without the internet a push reaches nobody, so that what is critical goes by the next way too."""
+        if alert.severity == "critical" and self._offline():
+            return any(self._is_own_way(channel) for channel, _ in lanes)
         return bool(lanes)
 
-    def _kind(self, name: str) -> str:
+    def _is_own_way(self, name: str) -> bool:
+        """It needs no internet."""
         channel = self._settings.named(name)
-        return channel.kind if channel is not None else ""
+        return channel is not None and channel.kind != "url"
+
+    def _steps(self, alert: Alert) -> tuple[Step, ...]:
+        """Row 37: that the internet is lost is told at once, by the ways that need none; with none of them it waits."""
+        steps = self._settings.steps(alert.severity)
+        if alert.subject == INTERNET:
+            own = [names for step in steps if (names := tuple(filter(self._is_own_way, step.channels)))]
+            if own:
+                return tuple(Step(channels=names, after_s=after_s) for names, after_s in zip(
+                    own, [0, *(step.after_s for step in steps[1:])], strict=False))
+        return steps
 
     def _known(self, lanes: list[Lane]) -> list[Lane]:
         """Those that are still in hub.toml."""

@@ -74,8 +74,9 @@ def test_row_37_internet_lost_goes_by_sms_at_once_and_so_does_what_is_critical_m
         assert lanes_of(b, 1) == ["push"], "half an hour later by SMS, as always"
         lost = b.alert(2, "error", "internet lost", key="internet:bc/line")
         lost = replace(lost, subject="internet")
+        assert [one.channels for one in b.notifier.ladder._steps(replace(lost, severity="critical"))] == [("sms",)]
         b.second(Event("opened", lost, b.now))
-        assert lanes_of(b, 2) == ["push", "sms"]
+        assert lanes_of(b, 2) == ["sms"], "and not once more by push when it is back"
         keep(b, lost)
         b.second(b.opened(3, title="Mains lost"), b.opened(4, "error", "No water"))
         assert lanes_of(b, 3) == ["push", "sms"] and lanes_of(b, 4) == ["push"]
