@@ -6,7 +6,7 @@ Names of days and months are of ``[notify] language``; what happened is said as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,8 @@ SPEECH_MOST = 450
 LISTED = 10
 """Alerts that a push message names one by one."""
 HEAD_MOST = 110
+PLAIN_LETTERS = 60
+"""A longer title has details that an SMS can do without."""
 TITLE_MOST = 250
 DAYS = {
     "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
@@ -173,17 +175,28 @@ def _sms(one: Told, style: Style) -> str:
     alert = one.alert
     if one.what == "resolved":
         return fit([f"Over: {_short(alert.title)}.", _span(one, style)])
-    head = f"{_BEFORE.get(one.what, '')}{alert.severity}: {_short(alert.title)} since {clock(alert.since_us, style)}."
-    head = head[0].upper() + head[1:]
-    parts = [head]
     do = f"Do: {_sentence(alert.do)}" if alert.do and alert.do != "none" else ""
     kept = f"Safe: {_sentence(alert.kept)}" if alert.kept else ""
     under = f"{_more(one.children)} under it." if one.children else ""
-    for part in (do, kept, under):  # what to do comes first when there is no room for all
-        if part and len(" ".join([*parts, part]).translate(_GSM)) <= SMS_LETTERS - REPLY_LETTERS:
-            parts.append(part)
-    order = [head, kept, do, under]
-    return fit(sorted(parts, key=order.index))
+    found: list[str] = []
+    for title in _shorter(alert.title):
+        head = f"{_BEFORE.get(one.what, '')}{alert.severity}: {_short(title)} since {clock(alert.since_us, style)}."
+        head = head[0].upper() + head[1:]
+        parts = [head]
+        for part in (do, kept, under):  # what to do comes first when there is no room for all
+            if part and len(" ".join([*parts, part]).translate(_GSM)) <= SMS_LETTERS - REPLY_LETTERS:
+                parts.append(part)
+        if len(parts) > len(found):
+            found = sorted(parts, key=[head, kept, do, under].index)
+    return fit(found)
+
+
+def _shorter(title: str) -> Iterator[str]:
+    """The title, and while it is long without the last of its details: what is safe and what to do say more."""
+    yield title
+    while len(title) > PLAIN_LETTERS and ": " in title:
+        title = title.rpartition(": ")[0]
+        yield title
 
 
 def speech(one: Told, style: Style) -> str:
