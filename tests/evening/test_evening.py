@@ -46,5 +46,6 @@ def test_an_evening_in_which_everything_goes_wrong(tmp_path: Path, capsys: pytes
 
 
 def _begun(scene: Scene) -> list[str]:
+    """What a thing that went wrong made; not what says that it is over."""
     return [one.text for one in scene.messages
             if "lasted" not in one.text and not one.text.startswith("the hub is back")]

@@ -339,7 +339,7 @@ def test_frozen_is_not_silent() -> None:
     engine.feed(sample(T0 + 700 * S, 21.38))
     engine.tick(T0 + 730 * S)
     (outcome,) = engine.outcomes()
-    assert outcome.standing == "firing" and "stands still at 21.37" in outcome.text, "calm is not over: not the opposite"
+    assert outcome.standing == "firing" and "stands still at 21.37" in outcome.text, "calm is not over"
     engine.tick(T0 + 760 * S)
     assert standing(engine) == "ok"
     engine.tick(T0 + 900 * S)
