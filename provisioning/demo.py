@@ -52,6 +52,14 @@ port = {port}
 """
 
 
+CHANNELS = """
+[[notify.channel]]              # by the simulated stick: see the page Who is told
+name = "sms"
+modem = "garage/modem"
+to = ["+33600000001"]
+"""
+
+
 class DemoError(Exception):
     """What is in the way and what to do, in one line."""
 
@@ -188,7 +196,8 @@ def main() -> int:
         house = list(demo_house.devices(count, device_id(), socket.gethostname().split(".")[0], data=data, run=sockets,
                                         mqtt_port=mqtt_port))
         hub_toml = data / "hub.toml"
-        hub_toml.write_text(HUB_TOML.format(data=data, run=sockets, port=port, mqtt_port=mqtt_port))
+        hub_toml.write_text(HUB_TOML.format(data=data, run=sockets, port=port, mqtt_port=mqtt_port)
+                            + (CHANNELS if any("[plugins.modem]" in one.toml for one in house) else ""))
         watched = {data / "hub.log": start(data / "hub.log", "hutkeeper-hub", "run", "--config", str(hub_toml))}
         processes += watched.values()
         waiting = [(one, data / f"{one.folder}.toml", data / f"{one.folder}.log") for one in house]

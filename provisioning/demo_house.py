@@ -152,6 +152,11 @@ port = "/dev/null"
 allow = ["+33600000001"]
 notify_to = ["+33600000001"]
 """, """
+[plugins.hub-watch]             # the demo's own hub, by its receipts
+use = "hub_watch"
+simulate = false
+to = ["+33600000001"]
+""", """
 [plugins.yard-camera]
 use = "camera"
 process = "camera"
@@ -159,12 +164,12 @@ url = "rtsp://127.0.0.1/stream2"
 roi = [[0.0, 0.4], [1.0, 1.0]]
 """)),
 )
-"""id, name, plugin tables; every plugin gets ``simulate``, and shares a process unless it names one of its own."""
+"""id, name, plugin tables; every plugin gets ``simulate`` and shares a process, unless its table says otherwise."""
 LANES = {"kitchen": 'publish_live = ["heating/heat_demand", "heating/room_temperature_c"]\n',
          "boiler-room": 'inputs = ["kitchen{floor}/heating/heat_demand", '
                         '"kitchen{floor}/heating/room_temperature_c"]\n'}
 """What one device tells another: the heater upstairs, the boiler in the cellar."""
-GROUND_FLOOR_ONLY = ("ble", "camera", "foreign_mqtt", "announcer", "modem", "night_light", "water_valve")
+GROUND_FLOOR_ONLY = ("ble", "camera", "foreign_mqtt", "announcer", "modem", "hub_watch", "night_light", "water_valve")
 """Their simulated sources are programs of their own (a D-Bus, a video encoder, a broker), or each has two processes
 (its own and a guard): one of each is enough."""
 
@@ -184,7 +189,8 @@ def simulated(table: str) -> str:
     """A plugin's table with what the demo adds to it."""
     head, rest = table.lstrip().split("\n", 1)
     shared = "" if "\nprocess = " in table else 'process = "all"\n'
-    return f"\n{head}\nsimulate = true\n{shared}{rest}"
+    source = "" if "\nsimulate = " in table else "simulate = true\n"
+    return f"\n{head}\n{source}{shared}{rest}"
 
 
 def is_for_all_floors(table: str) -> bool:

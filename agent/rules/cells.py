@@ -211,7 +211,8 @@ class FrozenCell(Cell):
 
     def feed(self, t_us: int, value: Any) -> None:
         value = small(value)
-        if self.last_us is None or not self._same(value):
+        # after a gap nobody knows that it stood still in it: a machine that was dark comes back with the same figure
+        if self.last_us is None or t_us - self.last_us > max(self.max_us, self.for_us) or not self._same(value):
             self.value, self.same_from_us = value, t_us
         self.last_us = t_us
         self.truth = t_us - self.same_from_us >= self.for_us

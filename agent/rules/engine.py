@@ -24,7 +24,7 @@ from agent.rules.subject import Part, Subject
 from agent.rules.words import duration
 
 GOOD = (None, "good", "uncertain", "estimated")
-KEPT_VERSION = 1
+KEPT_VERSION = 2
 MAX_SUBJECTS = 200_000
 MAX_CHANGES = 10_000
 CLAIM_US = 900_000_000
@@ -248,6 +248,7 @@ class Engine:
         for fires, at_us, since_us in subject.hold.news:
             if fires:
                 self.firing[key] = subject
+                subject.said = text
             else:
                 self.firing.pop(key, None)
             if len(self._changes) < MAX_CHANGES:
@@ -275,6 +276,9 @@ class Engine:
     def text(self, subject: Subject) -> str:
         """``The cellar is damp: Humidity (cellar/air/humidity_pct) is 83 %, above 80 %``."""
         title = subject.rule.title
+        if subject.said and subject.hold.standing == "firing" and all(
+                part.cell.truth is False for part in subject.parts):
+            return subject.said  # in its calm time it still stands: "is well" would be the opposite of what is told
         if not subject.several:
             part = subject.parts[0]
             name = part.declared.name

@@ -46,8 +46,8 @@ class Part:
 class Subject:
     """Feed it samples in order; :meth:`run` lets time go on. After each call ``hold`` is how it stands."""
 
-    __slots__ = ("changed", "due_us", "gate", "gone", "hold", "moved", "name", "parts", "rule", "scheduled_us",
-                 "several", "single")
+    __slots__ = ("changed", "due_us", "gate", "gone", "hold", "moved", "name", "parts", "rule", "said",
+                 "scheduled_us", "several", "single")
 
     def __init__(self, rule: Rule, name: str, zone: tzinfo) -> None:
         self.rule = rule
@@ -63,6 +63,8 @@ class Subject:
         """Something that has to be kept is other than it was."""
         self.moved = False
         self.gone = False
+        self.said = ""
+        """Its sentence as it began to fire."""
 
     def add(self, leaf: Leaf, declared: Declared, n: int) -> Part:
         part = Part(leaf, declared, n)
@@ -164,13 +166,13 @@ class Subject:
 
     def kept(self) -> list[Any]:
         parts = {f"{part.n}:{part.declared.subject}": [part.cell.kept(), part.hold.kept()] for part in self.parts}
-        return [self.hold.kept(), parts, self.gate.inside, self.gate.next_us]
+        return [self.hold.kept(), parts, self.gate.inside, self.gate.next_us, self.said]
 
     def restore(self, kept: list[Any]) -> None:
         self.hold.restore(kept[0])
         for part in self.parts:
             self.restore_part(part, kept)
-        self.gate.inside, self.gate.next_us = kept[2:4]
+        self.gate.inside, self.gate.next_us, self.said = kept[2:5]
         self.due_us = 0
 
     def restore_part(self, part: Part, kept: list[Any]) -> None:

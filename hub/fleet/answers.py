@@ -72,8 +72,11 @@ def from_line(line: str, *, severity: str = "", since_us: int | None = None) -> 
         what = what[: since.start()]
         since_us = stamp_us(since[1])
     known = faults.FAULTS.get(code)
-    return Problem(known.severity if known else severity or "warning", what[:500], (found["do"] or "")[:300],
-                   (found["kept"] or "")[:300], since_us, code=code)
+    # a plugin's line may leave out what the code says anyway
+    kept, do = (told or (said if said and "{" not in said else "") for told, said in (
+        (found["kept"], known.kept if known else ""), (found["do"], known.do if known else "")))
+    return Problem(known.severity if known else severity or "warning", what[:500], do[:300], kept[:300], since_us,
+                   code=code)
 
 
 def problems(
@@ -172,7 +175,7 @@ def _of_device(device: DeviceFacts, difference: int, t: Texts, now_us: int) -> I
         text, since_us = alerts.pop(at, ("", None))
         yield Problem("critical" if kind == "mains" else "error", text or t(f"answers.lost_{kind}"),
                       t(f"answers.lost_{kind}_do"), t(f"answers.lost_{kind}_kept"), since_us,
-                      key=f"{kind}:{device.id}/{at}", subject=kind)
+                      key=f"{kind}:{device.id}/{at}", subject=kind, of_absence=kind == "internet")
     if device.state == "lost":
         yield whole("lost", Problem("error", t("answers.lost"), t("answers.lost_do"), t("answers.kept_on_device"),
                                     device.since_us or device.last_us), True)

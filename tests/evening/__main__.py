@@ -6,13 +6,11 @@ import tempfile
 from pathlib import Path
 
 from tests.evening.house import Evening
-from tests.evening.play import begin, play
+from tests.evening.play import play
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="evening-") as folder, Evening(Path(folder)) as evening:
-        begin(evening, Path(folder))
-        print("the house is up and well", flush=True)
         for _ in play(evening, lambda text: print(text, flush=True)):
             pass
 

@@ -337,10 +337,16 @@ def test_frozen_is_not_silent() -> None:
         engine.tick(T0 + second * S)
     assert standing(engine) == "firing"
     engine.feed(sample(T0 + 700 * S, 21.38))
+    engine.tick(T0 + 730 * S)
+    (outcome,) = engine.outcomes()
+    assert outcome.standing == "firing" and "stands still at 21.37" in outcome.text, "calm is not over"
     engine.tick(T0 + 760 * S)
     assert standing(engine) == "ok"
     engine.tick(T0 + 900 * S)
     assert standing(engine) == "no_data"
+    engine.feed(sample(T0 + 1400 * S, 21.38))  # it was dark, and comes back with the same figure
+    engine.tick(T0 + 1401 * S)
+    assert standing(engine) == "ok"
 
 
 # --- across devices -------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_B56_a_crash_loop_is_spaced_out_and_told_and_others_do_not_notice(device
     good = pid_of(device, "good")
     starts = until("four starts", lambda: len(device.diary("crasher")) >= 4 and device.diary("crasher"), 60)
     gaps = [after - before for (_, before, _), (_, after, _) in pairwise(starts)]
-    assert gaps[2] > gaps[0], gaps
+    assert all(gap > n for n, gap in enumerate(gaps[:3])), gaps  # later and later, and what a start takes
     assert "E_PLUGIN_CRASHLOOP plugin crasher ended 3 times: exit code 3" in device.log("watchdog")
     assert pid_of(device, "good") == good and len(device.diary("good")) == 1
 
@@ -72,8 +72,16 @@ def test_B24_a_flood_in_c_stays_below_the_cap_of_its_log(device: Device) -> None
     folder = device.folder / "data/log"
     until("the flood", lambda: list(folder.glob("plugin-shouter.log.1")))
     pid_of(device, "shouter")
-    assert sum(file.stat().st_size for file in folder.glob("plugin-shouter.log*")) < 3 << 20
+    assert until("a look between two rotations", lambda: _size(folder)) < 3 << 20
     assert device.states()["plugin-good"][0] == "RUNNING"
+
+
+def _size(folder: Path) -> int:
+    """0: a file was rotated away while we looked."""
+    try:
+        return sum(file.stat().st_size for file in folder.glob("plugin-shouter.log*"))
+    except FileNotFoundError:
+        return 0
 
 
 def test_B80_an_edited_section_restarts_its_plugin_alone(device: Device) -> None:

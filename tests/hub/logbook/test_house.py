@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from hub.notify.asks import Away, ask
+import pytest
+
+from hub.notify.asks import Away, Refused, ask
 from hub.store import alert_rows
 from hub.store import logbook_rows as rows
 from hub.store.alerts_db import AlertsReader
-from hub.store.errors import StoreError
 from tests.house import BIN, House
 from tests.waiting import until
 
@@ -28,9 +29,7 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         reader = AlertsReader(tmp_path / "hub" / "alerts.db")
 
         def lines(**of: Any) -> list[rows.Line]:
-            with contextlib.suppress(StoreError):  # its tables are just being made
-                return rows.find(reader, rows.Query(**of), 1000)
-            return []
+            return rows.find(reader, rows.Query(**of), 1000)
 
         def has(*words: str) -> bool:
             found = [f"{line.machine} {line.service} {line.text}" for line in lines()]
@@ -39,6 +38,11 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         assert "is not running" in house.command_fails("hutkeeper-hub", "note", "too early", *config)
         house.start_hub()
         house.start_agent("bc-power", RAISER.format(tmp_path))
+        until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
+        until("its refusal", lambda: "knows no 'nothing'" in _refusal(house), timeout_s=20)
+        assert (tmp_path / "hub" / "alerts.db").stat().st_mode & 0o777 == 0o600
+        second = house.command_fails("hutkeeper-hub", "notify", *config)
+        assert "writes" in second and len(second.splitlines()) == 1
         until("the starts", lambda: has("hub web web started", "hub ingest ingest started", "hub broker broker started",
                                         "hub notify the hub's notify started", "bc-power agent seen for the first"),
               timeout_s=60)
@@ -85,6 +89,14 @@ def _a_plugins_fault_is_one(reader: AlertsReader, lines: Any) -> None:
     until("its health under it", lambda: [one.key for one in alert_rows.open_alerts(reader) if one.cause_id == alert.id]
           == ["alert:bc-power:health-sluice"], timeout_s=20)
     assert [one.key for one in alert_rows.open_alerts(reader) if "sluice" in one.key and one.cause_id is None] == []
+
+
+def _refusal(house: House) -> str:
+    with contextlib.suppress(Away):  # it may just be starting
+        with pytest.raises(Refused) as refused:
+            ask(house.run / "h", "nothing", who="test", timeout_s=20)
+        return str(refused.value)
+    return ""
 
 
 def _told(house: House, *words: str) -> str:

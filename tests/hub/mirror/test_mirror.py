@@ -209,6 +209,6 @@ def test_what_homie_4_cannot_say_is_left_out() -> None:
 
 def test_it_runs_only_where_it_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "hub.toml").write_text("")
-    assert parts(load(tmp_path / "hub.toml")) == ["broker", "ingest", "web"]
+    assert parts(load(tmp_path / "hub.toml")) == ["broker", "ingest", "notify", "web"]
     (tmp_path / "hub.toml").write_text("[mirror]\nhomie4 = true\n")
-    assert parts(load(tmp_path / "hub.toml")) == ["broker", "ingest", "mirror", "web"]
+    assert parts(load(tmp_path / "hub.toml")) == ["broker", "ingest", "notify", "mirror", "web"]

@@ -87,7 +87,7 @@ def test_a_code_from_the_console_pairs_a_device_through_the_real_pages(
     # the pages show the same CA's certificate, and speak no plain HTTP to others
     context = ssl.create_default_context(cafile=str(box.tls[0]))
     page = http.client.HTTPSConnection("127.0.0.1", web, timeout=30, context=context)
-    page.request("GET", "/alive")
+    page.request("GET", "/login")
     assert page.getresponse().status == 200
     page.close()
     plain = http.client.HTTPConnection("127.0.0.1", web, timeout=30)
