@@ -101,7 +101,7 @@ def test_b57_b62_a_plugin_that_stands_still_for_ever(bench: Bench, capfd: pytest
     assert "WARNING watchdog: uplink is restarted: camera made no progress for" in told
     assert "WARNING watchdog: this machine is restarted by its watchdog: camera made no progress for" in told
     assert json.loads((bench.folder / FILE).read_bytes())[0]["why"].startswith("camera made no progress for")
-    bench.run(86_400 - 2 * MACHINE_AFTER_S)
+    bench.run(5 * 3600)  # room for fifteen
     assert bench.asked() == 3
     assert "E_REBOOT_BUDGET camera made no progress" in capfd.readouterr().err
 
@@ -115,8 +115,8 @@ def test_an_uplink_that_stands_still_is_killed(bench: Bench) -> None:
     assert bench.kills("uplink", "KILL") == 1 and bench.asked() == 0
 
 
-def test_b61_a_day_of_work_with_no_hub_at_all_restarts_nothing(bench: Bench) -> None:
-    bench.run(86_400)
+def test_b61_hours_of_work_with_no_hub_at_all_restart_nothing(bench: Bench) -> None:
+    bench.run(4 * 3600)
     assert {call for call in bench.calls if "signal" in call[0]} == set() and bench.asked() == 0
 
 
