@@ -24,6 +24,8 @@ from agent.api import AnyRelay, LatchingRelay
 
 SIM = "sim:"
 TICK_S = 1.0
+LOOK_S = 0.2
+"""A contact moves at once: the guard looks at its probe every second, and twice wrong is a dead relay."""
 LIFT_C = 40.0
 TAU_S = 7200.0
 """Full heat from cold: about 0.25 °C a minute; without it, no faster than a room with its windows shut."""
@@ -71,16 +73,24 @@ class SimulatedRoom(threading.Thread):
 
     def run(self) -> None:
         at_s = time.monotonic()
-        while not self._ending.wait(TICK_S):
+        while not self._ending.wait(LOOK_S):
             now_s = time.monotonic()
-            self.step(now_s - at_s)
-            at_s = now_s
+            if now_s - at_s >= TICK_S:
+                self.step(now_s - at_s)
+                at_s = now_s
+            else:
+                self.look()
 
-    def step(self, seconds: float) -> None:
+    def look(self) -> bool:
+        """Where the contact is now, and on its probe."""
         closed = self.closed()
         if closed != self._contact and self._relay.probe_line.startswith(SIM):
             _append(self._relay.probe_line, closed)
         self._contact = closed
+        return closed
+
+    def step(self, seconds: float) -> None:
+        closed = self.look()
         rest_c = self.outdoor_c + LIFT_C * closed
         self.air_c = rest_c + (self.air_c - rest_c) * math.exp(-seconds / TAU_S)
         self._write()
