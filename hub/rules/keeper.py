@@ -14,6 +14,7 @@ import msgspec
 
 from agent.rules.declared import Declared
 from agent.rules.engine import Engine, Line, Outcome
+from agent.rules.hold import FAR_US
 from agent.rules.model import HUB, Rule
 from agent.rules.subject import Subject
 from agent.wire.messages import Reported
@@ -36,6 +37,8 @@ LOOK_US = 5 * US
 """How often the declarations are looked at."""
 SETTLE_US = 10 * US
 """At the start the live tree fills; without a broker the store alone says what there is."""
+HISTORY_US = 120 * US
+"""So long a device may take to declare its plugins after a start."""
 CURSORS_US = 300 * US
 CATCH_UP_US = 60 * US
 """So long the clock of the rules waits at the start for what the store has."""
@@ -56,6 +59,9 @@ class Rules(Part):
         self._declared: dict[tuple[str, str, str], Declared] = {}
         self._general: set[str] = set()
         """Defaults of which a plugin may know more."""
+        self._undeclared: dict[tuple[str, str, str], int] = {}
+        """Series of the store that their device does not declare: since when."""
+        self._history_us = FAR_US
         self._said: set[tuple[str, str, int]] = set()
         """Firings that a plugin told by an alert of its own: rule, subject, since when."""
         self._reported: dict[str, Reported | None] = {}
@@ -146,6 +152,7 @@ class Rules(Part):
 
     def _look(self, now_us: int) -> None:
         """See whether rules or what devices declare have changed, and make the engine anew if so."""
+        self._changed = self._changed or now_us >= self._history_us
         if now_us - self._looked_us < LOOK_US and not self._changed:
             return
         connected = self.hall.client.connected[0]
@@ -166,6 +173,7 @@ class Rules(Part):
 
     def _build(self, now_us: int) -> None:
         self._declared = declarations(self._reported, self._rows.values())
+        history = self._history(now_us)
         self.entries = catalog(rules_rows.rules(self.hall.db), self._declared.values())
         old = self.engine
         kept = None
@@ -191,9 +199,23 @@ class Rules(Part):
         self.engine = engine
         self._general = {one.id for one in self.entries if one.origin == "default" and one.rule is not None
                          and one.rule.kind in ("state", "override", "never_zero")}
-        # what a device has declared no more (its plugin was removed) is only history
-        self.intake.watch(engine, [row for row in self._rows.values() if row.node == "sys" or of_name(row) in
-                                   self._declared or self._reported.get(row.device) is None], self._line, now_us)
+        self.intake.watch(engine, [row for row in self._rows.values() if of_name(row) not in history], self._line,
+                          now_us)
+        for new in engine.subjects.values():  # nobody has looked yet whether it is silent
+            if not new.hold.since_us:
+                new.resume(now_us)
+
+    def _history(self, now_us: int) -> set[tuple[str, str, str]]:
+        """What a device has declared no more for a while: its plugin was removed. A device that has just started
+        declares its plugins one by one; until then they are as they were stored."""
+        undeclared = {of_name(row): row for row in self._rows.values() if row.node != "sys" and of_name(row) not in
+                      self._declared and self._reported.get(row.device) is not None}
+        self._undeclared = {name: self._undeclared.get(name, now_us) for name in undeclared}
+        history = {name for name, since_us in self._undeclared.items() if now_us - since_us >= HISTORY_US}
+        young = undeclared.keys() - history
+        self._declared |= {name: of_row(undeclared[name]) for name in young}
+        self._history_us = min((self._undeclared[name] + HISTORY_US for name in young), default=FAR_US)
+        return history
 
     def _line(self, row: SeriesRow) -> Line:
         assert self.engine is not None
