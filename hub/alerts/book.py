@@ -37,13 +37,18 @@ class Book(Part):
         self._prune_us = 0
 
     def begin(self) -> None:
-        self.began_us = self.hall.now_us()
+        self.began_us = self._prune_us = self.hall.now_us()
         handlers = self.hall.desk.handlers
         handlers["alert.acknowledge"] = lambda args, who: self.acknowledge(
             _number(args, "id"), who, self.hall.now_us())
         handlers["alert.silence"] = lambda args, who: {"id": self.silence(
             _text(args, "match"), args.get("minutes"), _text(args, "why"), who, self.hall.now_us())}
         handlers["alert.unsilence"] = lambda args, who: self.unsilence(_number(args, "id"), who, self.hall.now_us())
+
+    def jumped(self, by_us: int, now_us: int) -> None:
+        self.began_us = None if self.began_us is None else self.began_us + by_us
+        self._prune_us = now_us
+        alert_rows.shift(self.hall.db, by_us, now_us)  # a new number: it is read again
 
     @property
     def house(self) -> House:

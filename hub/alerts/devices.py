@@ -75,6 +75,11 @@ class Devices(Part):
         """The tree is whole and the broker there."""
         return self.hall.client.connected[0] and self.hall.tree.whole
 
+    def jumped(self, by_us: int, now_us: int) -> None:
+        self._first_us = {key: first_us + by_us for key, first_us in self._first_us.items()}
+        for seen in self._seen.values():
+            seen.due_us = now_us
+
     def conditions(self, now_us: int) -> Iterable[Condition]:
         if not self.seeing:
             # no news is not bad news: what was wrong stays so (blind), nothing new is made up

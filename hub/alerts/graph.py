@@ -96,6 +96,11 @@ def _of_device(device: str, house: House) -> list[str]:
     return [BROKER] if device in house.on_ups else [BROKER, MAINS]
 
 
+def of_this_house(key: str, subject: str, house: House) -> bool:
+    """Whether it is the one mains or internet that all here have, whichever device says so."""
+    return subject in (MAINS, INTERNET) and key.partition(":")[2].partition("/")[0] not in house.remote
+
+
 def plausible(effect_us: int, cause_us: int) -> bool:
     """Whether what began at ``effect_us`` can come of what began at ``cause_us``."""
     return effect_us >= cause_us - SLACK_US

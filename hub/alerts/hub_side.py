@@ -56,6 +56,9 @@ class HubSide(Part):
                 found.setdefault(problem.key, condition(problem, problem.since_us or first_us))
         return found.values()
 
+    def jumped(self, by_us: int, now_us: int) -> None:
+        self._first_us = {key: first_us + by_us for key, first_us in self._first_us.items()}
+
     def close(self) -> None:
         self._history.close()
         self._web.close()

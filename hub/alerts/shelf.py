@@ -68,7 +68,8 @@ class Shelf:
     def _explain_all(self, new: list[Row], now_us: int) -> None:
         looked, self._new_cause = list(self.open.values()) if self._new_cause else new, False
         for row in looked:
-            if row.of_absence and row.cause_id is None and row.subject != groups.SUBJECT:
+            if row.cause_id is None and (row.of_absence or row.subject == graph.MAINS) and (
+                    row.subject != groups.SUBJECT):
                 cause = self._cause_of(row)
                 if cause is not None:
                     self._attach(row, cause, "caused", now_us)
@@ -81,6 +82,10 @@ class Shelf:
                     self._attach(row, found[0], "caused", now_us)
 
     def _cause_of(self, row: Row) -> Row | None:
+        if graph.of_this_house(row.key, row.subject, self.house):
+            for twin in self._causes.get(row.subject, ()):
+                if twin.id < row.id and graph.of_this_house(twin.key, twin.subject, self.house):
+                    return twin  # another device found it out first
         if not row.of_absence:
             return None
         for subject in graph.causes(row.key, row.subject, self.house):

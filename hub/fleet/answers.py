@@ -175,7 +175,7 @@ def _of_device(device: DeviceFacts, difference: int, t: Texts, now_us: int) -> I
         text, since_us = alerts.pop(at, ("", None))
         yield Problem("critical" if kind == "mains" else "error", text or t(f"answers.lost_{kind}"),
                       t(f"answers.lost_{kind}_do"), t(f"answers.lost_{kind}_kept"), since_us,
-                      key=f"{kind}:{device.id}/{at}", subject=kind)
+                      key=f"{kind}:{device.id}/{at}", subject=kind, of_absence=kind == "internet")
     if device.state == "lost":
         yield whole("lost", Problem("error", t("answers.lost"), t("answers.lost_do"), t("answers.kept_on_device"),
                                     device.since_us or device.last_us), True)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.wire.faults import Severity
+from hub.alerts.graph import INTERNET
 from hub.alerts.model import Alert, Event
 from hub.notify.hours import Hours
 from hub.notify.settings import SEVERITIES, Notify, Step
@@ -19,7 +20,7 @@ from hub.store.outbox_rows import Climb, Notice
 
 S_US = 1_000_000
 LATER_US = 30 * S_US
-"""When a step is looked at again that an alert cannot take now (it has a cause that explains it)."""
+"""When a step is looked at again that an alert cannot take now (silenced, or a cause explains it)."""
 Lane = tuple[str, str]
 
 
@@ -39,14 +40,17 @@ def unpacked(data: bytes) -> Carried:
 
 
 class Ladder:
-    """``current``: the alert as the book has it now; None when it is not known there."""
+    """``current``: the alert as the book has it now; None when it is not known there. ``offline``: whether the
+    internet is known to be lost."""
 
     def __init__(self, db: AlertsDb, settings: Notify, hours: Hours,
-                 current: Callable[[int], Alert | None] = lambda alert_id: None) -> None:
+                 current: Callable[[int], Alert | None] = lambda alert_id: None,
+                 offline: Callable[[], bool] = lambda: False) -> None:
         self._db = db
         self._settings = settings
         self._hours = hours
         self._current = current
+        self._offline = offline
 
     def take(self, events: Iterable[Event], now_us: int) -> None:
         """What has happened, in its order."""
@@ -58,8 +62,9 @@ class Ladder:
                 if climbs or notices:  # of this same second: in the tables before they are ended
                     self._write(notices, climbs)
                     notices, climbs = [], {}
-                told = rows.told_lanes(self._db, alert.id) if event.what == "resolved" else []
-                rows.end_waiting(self._db, [alert.id])
+                resolved = event.what == "resolved"
+                told = self._known(rows.told_lanes(self._db, alert.id)) if resolved else []
+                rows.end_waiting(self._db, alert.id, packed(alert, event.children) if resolved else None)
                 rows.end_climbs(self._db, [alert.id])
                 notices += self._notices(told, event.what, alert, event.children, now_us, calm=False)
             else:
@@ -76,10 +81,8 @@ class Ladder:
             alert = self._current(one.alert_id) or carried.alert
             if alert.state != "open":
                 over.append(one.alert_id)
-            elif alert.cause_id is not None:
-                climbs[one.alert_id] = _at(one, now_us + LATER_US)
-            elif alert.silenced_until_us is not None and alert.silenced_until_us > now_us:
-                climbs[one.alert_id] = _at(one, alert.silenced_until_us)
+            elif alert.cause_id is not None or _silenced(alert, now_us):
+                climbs[one.alert_id] = _later(one, now_us)
             else:
                 climbs[one.alert_id] = self._up(one, alert, carried.children, now_us, notices)
         rows.end_climbs(self._db, over)
@@ -93,7 +96,7 @@ class Ladder:
 
     def _start(self, event: Event, now_us: int, notices: list[Notice], climbs: dict[int, Climb]) -> None:
         alert = event.alert
-        steps = self._settings.steps(alert.severity)
+        steps = self._steps(alert)
         if not steps:
             return
         if alert.severity in self._settings.digest:
@@ -103,22 +106,19 @@ class Ladder:
             return
         before = climbs.get(alert.id) or rows.climb(self._db, alert.id)
         if event.what == "again" and before is not None and before.severity == alert.severity:
-            told = rows.told_lanes(self._db, alert.id) or self._lanes(steps[0], alert.key)
+            told = self._known(rows.told_lanes(self._db, alert.id)) or self._lanes(steps[0], alert.key)
             notices += self._notices(told, event.what, alert, event.children, now_us)
             climbs[alert.id] = msgspec.structs.replace(before, alert=packed(alert, event.children))
             return
-        start_us = now_us
-        if alert.silenced_until_us is not None and alert.silenced_until_us > now_us:
-            start_us = alert.silenced_until_us
-        new = Climb(alert.id, alert.severity, start_us, 0, start_us, start_us, packed(alert, event.children))
-        climbs[alert.id] = new if start_us > now_us else self._up(new, alert, event.children, now_us, notices,
-                                                                   event.what)
+        new = Climb(alert.id, alert.severity, now_us, 0, now_us, now_us, packed(alert, event.children))
+        climbs[alert.id] = _later(new, now_us) if _silenced(alert, now_us) else self._up(
+            new, alert, event.children, now_us, notices, event.what)
 
     def _up(self, one: Climb, alert: Alert, children: int, now_us: int, notices: list[Notice],
             what: str = "opened") -> Climb:
         """Take the steps that are due now."""
         severity: Severity = alert.severity
-        steps = self._settings.steps(severity)
+        steps = self._steps(alert)
         carried = packed(alert, children)
         if one.step >= len(steps):
             if severity != "critical" or not self._settings.reminder_min:
@@ -137,12 +137,38 @@ class Ladder:
                 break
             lanes = self._lanes(steps[index], alert.key)
             notices += self._notices(lanes, what, alert, children, now_us)
-            index, nobody = index + 1, not lanes
+            index, nobody = index + 1, not self._can_reach(lanes, alert)
             if lanes:
                 step_us = max(now_us, one.started_us)
+            if not nobody:
                 break
         return Climb(one.alert_id, severity, one.started_us, index, step_us,
                      self._next_us(alert, steps, index, one.started_us, step_us), carried)
+
+    def _can_reach(self, lanes: list[Lane], alert: Alert) -> bool:
+        """Row 37: without the internet a push reaches nobody, so that what is critical goes by the next way too."""
+        if alert.severity == "critical" and self._offline():
+            return any(self._is_own_way(channel) for channel, _ in lanes)
+        return bool(lanes)
+
+    def _is_own_way(self, name: str) -> bool:
+        """It needs no internet."""
+        channel = self._settings.named(name)
+        return channel is not None and channel.kind != "url"
+
+    def _steps(self, alert: Alert) -> tuple[Step, ...]:
+        """Row 37: that the internet is lost is told at once, by the ways that need none; with none of them it waits."""
+        steps = self._settings.steps(alert.severity)
+        if alert.subject == INTERNET:
+            own = [names for step in steps if (names := tuple(filter(self._is_own_way, step.channels)))]
+            if own:
+                return tuple(Step(channels=names, after_s=after_s) for names, after_s in zip(
+                    own, [0, *(step.after_s for step in steps[1:])], strict=False))
+        return steps
+
+    def _known(self, lanes: list[Lane]) -> list[Lane]:
+        """Those that are still in hub.toml."""
+        return [lane for lane in lanes if lane[1] in getattr(self._settings.named(lane[0]), "recipients", ())]
 
     def _fall_back(self, alert: Alert, index: int, step_us: int, now_us: int) -> bool:
         """B65: nobody accepted the step before in time."""
@@ -196,3 +222,15 @@ class Ladder:
 
 def _at(one: Climb, next_us: int | None) -> Climb:
     return msgspec.structs.replace(one, next_us=next_us)
+
+
+def _later(one: Climb, now_us: int) -> Climb:
+    """Its time stands still for a while: silenced, or explained by a cause. It is looked at again soon, for either may
+    end at any moment."""
+    by_us = now_us + LATER_US - (one.next_us if one.next_us is not None else now_us)
+    return msgspec.structs.replace(one, started_us=one.started_us + by_us, step_us=one.step_us + by_us,
+                                   next_us=now_us + LATER_US)
+
+
+def _silenced(alert: Alert, now_us: int) -> bool:
+    return alert.silenced_until_us is not None and alert.silenced_until_us > now_us

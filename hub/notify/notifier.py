@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from agent.wire import faults
+from hub.alerts.graph import INTERNET
 from hub.alerts.model import Alert, Condition, Event
 from hub.notify import links
 from hub.notify.asks import Refused
@@ -24,7 +25,7 @@ from hub.notify.part import Hall, Part
 from hub.notify.replies import Replies
 from hub.notify.sending import Sending
 from hub.notify.settings import Channel
-from hub.notify.texts import Style
+from hub.notify.texts import UNDER, Style
 from hub.store import alert_rows
 from hub.store import outbox_rows as rows
 from hub.store.errors import StoreError
@@ -50,9 +51,10 @@ class Notifier(Part):
         self.hours = Hours(self.settings, self.zone)
         self.ways: dict[str, Way] = {one.name: self._way(one) for one in self.settings.channel}
         self.ways[CANARY] = NullWay()
-        self.ladder = Ladder(hall.db, self.settings, self.hours, self._current)
+        self.ladder = Ladder(hall.db, self.settings, self.hours, self._current,
+                             lambda: alert_rows.is_open(hall.db, INTERNET))
         self.outbox = Outbox(hall.db, self.settings, self._style,
-                             lambda alert_id: len(alert_rows.children(hall.db, alert_id)))
+                             lambda alert_id: alert_rows.under(hall.db, alert_id, UNDER))
         self.sending = Sending(hall.db, self.ways, hall.now_us, self._ack)
         self.replies = Replies(hall.db, self.settings, hall.reader, self._ask, self._is_event)
         self._leaving: list[Message] = []
@@ -71,10 +73,10 @@ class Notifier(Part):
     # --- the second ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._began_us = self.hall.now_us()
+        self._began_us = self._pruned_us = self.hall.now_us()
         lanes = [(one.name, to, self.ways[one.name].about, self.ways[one.name].fault)
                  for one in self.settings.channel for to in one.recipients]
-        dropped = rows.keep_lanes(self.hall.db, lanes)
+        dropped = rows.keep_lanes(self.hall.db, lanes, self._began_us)
         if dropped:
             log.warning("%d notices waited for channels that are no longer in hub.toml: dropped", dropped)
         again = rows.recover(self.hall.db)
@@ -87,6 +89,13 @@ class Notifier(Part):
             log.info("no channel in hub.toml: alerts are only shown on the page")
         self.hall.desk.handlers["channel.test"] = self._test
         self.hall.desk.handlers["link.acknowledge"] = self._acknowledge_link
+
+    def jumped(self, by_us: int, now_us: int) -> None:
+        self._began_us += by_us
+        self._pruned_us = now_us
+        if self._store_failed_us is not None:
+            self._store_failed_us += by_us
+        rows.shift(self.hall.db, by_us, now_us)
 
     def step(self, now_us: int) -> None:
         self.sending.settle()

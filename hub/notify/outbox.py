@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from hub.notify import texts
 from hub.notify.ladder import S_US, unpacked
 from hub.notify.links import MOST
-from hub.notify.settings import SEVERITIES, Channel, Notify
+from hub.notify.settings import SEVERITIES, Channel, Notify, same_number
 from hub.notify.texts import Style, Text, Told
 from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsDb
@@ -40,10 +40,10 @@ OVER = "over before it could be told"
 
 
 class Outbox:
-    """``children``: how many alerts are listed under one by now."""
+    """``children``: how many alerts are listed under one by now, and titles of some of them."""
 
     def __init__(self, db: AlertsDb, settings: Notify, style: Callable[[Channel, int], Style],
-                 children: Callable[[int], int] = lambda alert_id: 0) -> None:
+                 children: Callable[[int], tuple[int, tuple[str, ...]]] = lambda alert_id: (0, ())) -> None:
         self._db = db
         self._children = children
         self._settings = settings
@@ -93,7 +93,9 @@ class Outbox:
         if wait is None:
             return None
         ten, day = channel.caps
-        sent = rows.sent_since(self._db, channel.name, recipient, now_us - DAY_US)
+        # a number has one cap, by however many modems it is reached
+        sent = sorted(one for lane in self._same(channel, recipient)
+                      for one in rows.sent_since(self._db, *lane, now_us - DAY_US))
         lately = [one for one in sent if one[0] > now_us - TEN_MIN_US]
         left = min(ten - len(lately), day - len(sent))
         if left <= 0:
@@ -113,17 +115,26 @@ class Outbox:
         burst = lately if left == ten - len(lately) else sent
         return self._compose(channel, recipient, notices, now_us, burst if capped else None)
 
+    def _same(self, channel: Channel, recipient: str) -> list[tuple[str, str]]:
+        if channel.kind != "modem":
+            return [(channel.name, recipient)]
+        return [(one.name, to) for one in self._settings.channel if one.kind == "modem" for to in one.to
+                if same_number(to, recipient)]
+
     def _compose(self, channel: Channel, recipient: str, notices: Sequence[Notice], now_us: int,
                  burst: list[tuple[int, int]] | None) -> Message:
         latest: dict[int, Told] = {}  # an alert that was opened and got worse meanwhile is one alert
         for one in notices:
             carried = unpacked(one.alert)
             latest.pop(one.alert_id, None)
-            latest[one.alert_id] = Told(carried.alert, one.what, carried.children, one.over,
-                                        one.why in ("quiet", "digest"))
+            late = one.why in ("quiet", "digest")
+            # what no channel could take while it lasted is told as what it is now
+            what = "resolved" if one.over and not late else one.what
+            latest[one.alert_id] = Told(carried.alert, what, carried.children, one.over, late)
         told = list(latest.values())
         if len(told) == 1:
-            told = [replace(told[0], children=max(told[0].children, self._children(told[0].alert.id)))]
+            n, under = self._children(told[0].alert.id)
+            told = [replace(told[0], children=max(told[0].children, n), under=under)]
         style = self._style(channel, now_us)
         total = since_us = None
         if burst:
@@ -134,9 +145,9 @@ class Outbox:
         except Exception:  # words that cannot be put well must still come
             log.exception("a message of %d alerts", len(told))
             text = Text(style.place, "; ".join(one.alert.title for one in told[:3])[:140])
-        what = {one.what for one in told}
-        kind = ("digest" if burst or any(one.late for one in told) else "resolved" if what == {"resolved"}
-                else "mixed" if "resolved" in what else "alert")
+        whats = {one.what for one in told}
+        kind = ("digest" if burst or any(one.late for one in told) else "resolved" if whats == {"resolved"}
+                else "mixed" if "resolved" in whats else "alert")
         severity = max((one.severity for one in notices), key=RANK.__getitem__)
         way = {"url": bool(style.page) and self._settings.ack_link_h > 0, "modem": self._settings.ack_sms}
         ack = (way.get(channel.kind, False) and len(told) <= MOST

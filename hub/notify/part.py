@@ -62,6 +62,10 @@ class Part:
     def after(self, now_us: int) -> None:
         """The transaction is committed: now something may leave this process (by a thread or a queue)."""
 
+    def jumped(self, by_us: int, now_us: int) -> None:
+        """In the transaction, before ``step``: the hub's clock was set by so much (B27), and is ``now_us``. What is
+        kept with a time is to go on as if nothing had happened."""
+
     def store_failed(self, error: str) -> None:
         """alerts.db cannot be written (full, damaged): say so by a way that does not need it (B18)."""
 

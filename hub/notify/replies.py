@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.wire import private
 from hub.notify.asks import Refused
-from hub.notify.settings import Channel, Notify
+from hub.notify.settings import Channel, Notify, same_number
 from hub.store import outbox_rows as rows
 from hub.store.alerts_db import AlertsDb
 from hub.store.errors import StoreError
@@ -109,9 +109,3 @@ class Replies:
             self._ask(name, args, who)
         except Refused as error:
             log.info("%s %s: %s", who, name, error)
-
-
-def same_number(ours: str, theirs: str) -> bool:
-    """``0612345678`` of hub.toml is ``+33612345678`` of the network: only the modem knows the country."""
-    one, other = (text.lstrip("+").lstrip("0") for text in (ours, theirs))
-    return one == other or (min(len(one), len(other)) >= 8 and (one.endswith(other) or other.endswith(one)))

@@ -23,6 +23,7 @@ from hub.live import Feed, LiveClient, LiveTree
 from hub.logbook import handler
 from hub.logbook.book import Logbook
 from hub.notify.asks import Desk
+from hub.notify.clock import Clock, steady_us
 from hub.notify.commander import Commander
 from hub.notify.part import Hall, Part
 from hub.settings import Settings
@@ -40,7 +41,7 @@ class Service:
     """``run`` until ``stopping`` is set. Raises StoreError, BusTaken."""
 
     def __init__(self, settings: Settings, make_parts: Callable[[Hall, Book], list[Part]],
-                 now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+                 now_us: Callable[[], int] | None = None, steady: Callable[[], int] | None = None) -> None:
         from msgspec.structs import replace
 
         from hub.web.server import connection
@@ -57,9 +58,12 @@ class Service:
                             will=homie.will())
         reader = Reader(settings.samples_db)
         self.hall = Hall(settings, db=self.db, tree=tree, feed=feed, client=client, reader=reader, desk=self.desk,
-                         commander=Commander(client, tree, reader), now_us=now_us)
+                         commander=Commander(client, tree, reader),
+                         now_us=now_us or (lambda: time.time_ns() // 1000))
         self.hall.logbook = Logbook(self.hall)
         self.book = Book(self.hall)
+        # a clock that somebody moves by hand moves for good, unless they say what time has really gone by
+        self.clock = Clock(self.db, steady or now_us or steady_us)
         self.parts = [self.hall.logbook, *make_parts(self.hall, self.book)]
         self.faults: dict[str, tuple[str, int]] = {}
         """What a part raised, and since when (us)."""
@@ -93,6 +97,11 @@ class Service:
         now_us = self.hall.now_us()
         try:
             with self.db.writing():
+                by_us = self.clock.jump_us(now_us)
+                if by_us:
+                    log.warning("the hub's clock was set by %+.0f s: what waits keeps its time", by_us / 1e6)
+                    for part in (self.book, *self.parts):
+                        self._guarded(part, "jumped", part.jumped, by_us, now_us)
                 for part in self.parts:
                     self._guarded(part, "step", part.step, now_us)
                 found: dict[str, Condition] = {}
@@ -108,6 +117,7 @@ class Service:
         except StoreError as error:
             self._store_failed(str(error))
             return
+        self.clock.keep()
         for part in self.parts:
             self._guarded(part, "after", part.after, now_us)
 

@@ -220,3 +220,9 @@ def hours(text: str) -> tuple[time, time]:
     if found[0] == found[1]:
         raise ValueError(f"quiet_hours: {text!r}: begins and ends at the same time")
     return found
+
+
+def same_number(ours: str, theirs: str) -> bool:
+    """``0612345678`` of hub.toml is ``+33612345678`` of the network: only the modem knows the country."""
+    one, other = (text.lstrip("+").lstrip("0") for text in (ours, theirs))
+    return one == other or (min(len(one), len(other)) >= 8 and (one.endswith(other) or other.endswith(one)))

@@ -6,7 +6,7 @@ Names of days and months are of ``[notify] language``; what happened is said as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,9 @@ SPEECH_MOST = 450
 LISTED = 10
 """Alerts that a push message names one by one."""
 HEAD_MOST = 110
+PLAIN_LETTERS = 60
+"""A longer title has details that an SMS can do without."""
+TITLE_MOST = 250
 DAYS = {
     "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
     "fr": ("lun.", "mar.", "mer.", "jeu.", "ven.", "sam.", "dim."),
@@ -34,7 +37,11 @@ MONTHS = {
     "de": ("Jan", "Feb", "März", "Apr", "Mai", "Juni", "Juli", "Aug", "Sept", "Okt", "Nov", "Dez"),
     "el": ("Ιαν", "Φεβ", "Μαρ", "Απρ", "Μαΐ", "Ιουν", "Ιουλ", "Αυγ", "Σεπ", "Οκτ", "Νοε", "Δεκ"),
 }
-_BEFORE = {"worse": "Worse: ", "again": "Again: ", "reminder": "Still so, nobody has acknowledged it: "}
+UNDER = 5
+"""Alerts under a cause that a push message names."""
+_BEFORE = {"worse": "Worse, ", "again": "Again, ", "reminder": "Still "}
+_SPOKEN = {"worse": "It got worse: ", "again": "Once more: ", "reminder": "Nobody has acknowledged it yet: "}
+_FIRST = {"worse": "It got worse.", "again": "It was over and is so again.", "reminder": "Nobody has acknowledged it."}
 _GSM = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "°": " ", "«": '"',
                       "»": '"', "\u00a0": " ", "\u202f": " ", "ê": "e", "ç": "c", "â": "a", "î": "i", "ô": "o",
                       "û": "u", "ë": "e", "ï": "i", "œ": "oe"})
@@ -47,8 +54,11 @@ class Told(Struct, frozen=True):
     what: str
     children: int = 0
     over: bool = False
+    """Over, or seen by somebody, before this could be told."""
     late: bool = False
     """It waited for a digest."""
+    under: tuple[str, ...] = ()
+    """Titles of some of the children."""
 
 
 class Style(Struct, frozen=True):
@@ -106,7 +116,18 @@ def compose(told: Sequence[Told], style: Style, *, total: int | None = None, sin
         body.append(f"and {grouped(len(names) - LISTED)} more.")
     if style.page:
         body.append(f"All of them: {style.page}")
-    return Text(f"{style.place}: {_count(told)}", "\n".join(body))
+    return Text(_title(told, style, total), "\n".join(body))
+
+
+def _title(told: Sequence[Told], style: Style, total: int | None) -> str:
+    """What somebody sees on a locked telephone: the worst of them by its name."""
+    wrong = [one for one in told if not (one.over or one.what == "resolved")]
+    if not wrong:
+        return f"{style.place}: over: {_count(told)}"
+    if total is not None or any(one.late for one in told):
+        return f"{style.place}: {_count(told)}"
+    worst = max(wrong, key=lambda one: SEVERITIES.index(one.alert.severity)).alert
+    return f"{style.place}: {worst.severity}: {_short(worst.title)}, and {grouped(len(told) - 1)} more"
 
 
 def test(style: Style, channel: str) -> Text:
@@ -119,35 +140,63 @@ def grouped(n: int) -> str:
 
 
 def _push(one: Told, style: Style) -> Text:
+    """The title is not said again: push and mail show both, and for what has no title Apprise puts it in front."""
     alert = one.alert
     if one.what == "resolved":
-        return Text(f"{style.place}: over: {alert.title}"[:250], _over(one, style))
-    lines = [f"{_BEFORE.get(one.what, '')}{alert.title}", f"Since {clock(alert.since_us, style)}."]
-    if alert.kept:
-        lines.append(f"Safe: {_sentence(alert.kept)}")
-    if alert.do and alert.do != "none":
-        lines.append(f"What to do: {_sentence(alert.do)}")
-    if one.children:
-        lines.append(f"{_more(one.children)} listed under it.")
-    return Text(f"{style.place}: {alert.severity}: {alert.title}"[:250], "\n".join(lines))
+        lines = [_over(one, style)]
+        title = f"{style.place}: over: {alert.title}"
+    else:
+        before = _BEFORE.get(one.what, "").lower()
+        title = f"{style.place}: {before}{alert.severity}: {alert.title}"
+        lines = [_FIRST[one.what]] if one.what in _FIRST else []
+        lines.append(f"Since {clock(alert.since_us, style)}.")
+        if alert.kept:
+            lines.append(f"Safe: {_sentence(alert.kept)}")
+        if alert.do and alert.do != "none":
+            lines.append(f"What to do: {_sentence(alert.do)}")
+        if one.children:
+            lines.append(_under(one))
+    if len(title) > TITLE_MOST:
+        lines.insert(0, alert.title)
+        title = f"{title[:TITLE_MOST - 1]}…"
+    return Text(title, "\n".join(lines))
+
+
+def _under(one: Told) -> str:
+    more = one.children - len(one.under)
+    if not one.under:
+        return f"{_more(one.children)} listed under it."
+    if more > 0:
+        return f"{_more(one.children)} listed under it: {'; '.join(one.under)}; and {grouped(more)} more."
+    return f"{_more(one.children)} listed under it: {'; '.join(one.under)}."
 
 
 def _sms(one: Told, style: Style) -> str:
     alert = one.alert
     if one.what == "resolved":
         return fit([f"Over: {_short(alert.title)}.", _span(one, style)])
-    before = {"worse": "Worse, ", "again": "Again, ", "reminder": "Still "}.get(one.what, "")
-    head = f"{before}{alert.severity}: {_short(alert.title)} since {clock(alert.since_us, style)}."
-    head = head[0].upper() + head[1:]
-    parts = [head]
     do = f"Do: {_sentence(alert.do)}" if alert.do and alert.do != "none" else ""
     kept = f"Safe: {_sentence(alert.kept)}" if alert.kept else ""
     under = f"{_more(one.children)} under it." if one.children else ""
-    for part in (do, kept, under):  # what to do comes first when there is no room for all
-        if part and len(" ".join([*parts, part]).translate(_GSM)) <= SMS_LETTERS - REPLY_LETTERS:
-            parts.append(part)
-    order = [head, kept, do, under]
-    return fit(sorted(parts, key=order.index))
+    found: list[str] = []
+    for title in _shorter(alert.title):
+        head = f"{_BEFORE.get(one.what, '')}{alert.severity}: {_short(title)} since {clock(alert.since_us, style)}."
+        head = head[0].upper() + head[1:]
+        parts = [head]
+        for part in (do, kept, under):  # what to do comes first when there is no room for all
+            if part and len(" ".join([*parts, part]).translate(_GSM)) <= SMS_LETTERS - REPLY_LETTERS:
+                parts.append(part)
+        if len(parts) > len(found):
+            found = sorted(parts, key=[head, kept, do, under].index)
+    return fit(found)
+
+
+def _shorter(title: str) -> Iterator[str]:
+    """The title, and while it is long without the last of its details: what is safe and what to do say more."""
+    yield title
+    while len(title) > PLAIN_LETTERS and ": " in title:
+        title = title.rpartition(": ")[0]
+        yield title
 
 
 def speech(one: Told, style: Style) -> str:
@@ -157,7 +206,7 @@ def speech(one: Told, style: Style) -> str:
         return f"It is over: {alert.title}."
     lead = {"critical": "Attention, an alarm.", "error": "Attention."}.get(alert.severity, "A note.")
     since = clock(alert.since_us, style).rsplit(" ", 1)[0]
-    words = [lead, f"{_BEFORE.get(one.what, '')}{alert.title}, since {since}."]
+    words = [lead, f"{_SPOKEN.get(one.what, '')}{alert.title}, since {since}."]
     words += [_sentence(text[0].upper() + text[1:]) for text in (alert.kept, alert.do) if text and text != "none"]
     return " ".join(words)[:SPEECH_MOST]
 
@@ -214,7 +263,8 @@ def fit(parts: Sequence[str]) -> str:
 
 
 def _over(one: Told, style: Style) -> str:
-    return f"{one.alert.title}\nOver since {clock(one.alert.resolved_us or style.now_us, style)}. {_span(one, style)}"
+    untold = " It could not be told while it lasted." if one.over else ""
+    return f"Over since {clock(one.alert.resolved_us or style.now_us, style)}. {_span(one, style)}{untold}"
 
 
 def _span(one: Told, style: Style) -> str:

@@ -132,6 +132,8 @@ class Silence(Struct, frozen=True):
     until_us: int
 
 
+STEPS_KEPT = 1000
+"""Of an alert that is open: one that comes and goes for a year would fill the disk."""
 FIELDS = Row.__struct_fields__
 _COLUMNS = ", ".join(FIELDS)
 _PUT = (f"INSERT INTO alerts ({_COLUMNS}) VALUES ({', '.join('?' * len(FIELDS))}) ON CONFLICT (id) DO UPDATE SET "
@@ -177,7 +179,28 @@ def prune(db: AlertsDb, before_us: int, keep: int, limit: int = 2000) -> int:
         to.executemany("DELETE FROM alert_steps WHERE alert_id = ?", [(one,) for one in gone])
         to.executemany("DELETE FROM alerts WHERE id = ?", [(one,) for one in gone])
         to.execute("DELETE FROM silences WHERE until_us < ?", (before_us,))
+        for flapping in to.execute("SELECT s.alert_id, s.id FROM alerts a JOIN alert_steps s ON s.id = (SELECT id FROM "
+                                   "alert_steps WHERE alert_id = a.id ORDER BY id DESC LIMIT 1 OFFSET ?) "
+                                   "WHERE a.state <> 'resolved'", (STEPS_KEPT,)).fetchall():
+            to.execute("DELETE FROM alert_steps WHERE alert_id = ? AND id <= ?", tuple(flapping))
     return len(gone)
+
+
+_SINCE = "CASE WHEN since_us > opened_us - 900000000 THEN since_us + ?1 ELSE min(since_us, ?2) END"
+"""A time of the hub's own goes with its clock; of a device that was long so, it is the device's."""
+
+
+def shift(db: AlertsDb, by_us: int, now_us: int) -> None:
+    """The clock was set by so much. Alerts go on; a silence lasts no longer than it was made for."""
+    moved = ", ".join(f"{field} = {field} + ?1" for field in (
+        "opened_us", "changed_us", "resolved_us", "acknowledged_us", "due_us", "told_us", "gone_us", "again_us"))
+    with db.writing() as to:
+        to.execute(f"UPDATE alerts SET since_us = {_SINCE}, {moved} WHERE state <> 'resolved' OR resolved_us > "
+                   "?2 - ?1 - 86400000000", (by_us, now_us))
+        to.execute("UPDATE silences SET until_us = ?1 WHERE until_us > ?1 AND until_us <= ?2", (now_us, now_us - by_us))
+        to.execute("UPDATE silences SET until_us = CASE WHEN until_us > ?2 THEN until_us - from_us + ?1 ELSE ?1 END, "
+                   "from_us = ?1 WHERE from_us > ?1", (now_us, now_us - by_us))
+        to.execute("UPDATE alert_book SET n = n + 1")
 
 
 def add_silence(db: AlertsDb, match: str, why: str, who: str, from_us: int, until_us: int) -> int:
@@ -207,6 +230,11 @@ def open_alerts(db: Rows) -> list[Row]:
         f"SELECT {_COLUMNS} FROM alerts WHERE state <> 'resolved' ORDER BY id")]
 
 
+def is_open(db: Rows, subject: str) -> bool:
+    """Whether anything is wrong with ``subject`` itself."""
+    return bool(db.rows("SELECT 1 FROM alerts WHERE state <> 'resolved' AND subject = ? LIMIT 1", subject))
+
+
 LATEST = (1 << 62, 0)
 
 
@@ -229,6 +257,13 @@ def children(db: Rows, alert_id: int, limit: int = 1000) -> list[Row]:
     """Listed under ``alert_id``, or last listed there."""
     return [_row(found) for found in db.rows(
         f"SELECT {_COLUMNS} FROM alerts WHERE under_id = ? ORDER BY id LIMIT ?", alert_id, limit)]
+
+
+def under(db: Rows, alert_id: int, limit: int) -> tuple[int, tuple[str, ...]]:
+    """How many open alerts are listed under it, and titles of some."""
+    n = int(db.rows("SELECT count(*) FROM alerts WHERE under_id = ? AND state <> 'resolved'", alert_id)[0][0])
+    return n, tuple(str(found[0]) for found in db.rows(
+        "SELECT title FROM alerts WHERE under_id = ? AND state <> 'resolved' ORDER BY id LIMIT ?", alert_id, limit))
 
 
 def steps(db: Rows, alert_id: int, limit: int = 500) -> list[Step]:

@@ -97,6 +97,13 @@ CREATE TABLE replies (
 ) WITHOUT ROWID;
 """
 
+FORGET_WAITING = (
+    "DELETE FROM notices WHERE state = 'waiting'",
+    "UPDATE messages SET state = 'dropped', error = 'it waited when a backup was made' "
+    "WHERE state IN ('ready', 'sending')",
+    "DELETE FROM ladder",
+)
+"""For a file that comes out of a backup."""
 State = Literal["ready", "sending", "sent", "given_up", "dropped"]
 DAY_US = 86_400_000_000
 KEPT_US = 90 * DAY_US
@@ -206,20 +213,26 @@ def add_notices(db: AlertsDb, notices: Sequence[Notice]) -> None:
              for n in notices])
 
 
-def end_waiting(db: AlertsDb, alert_ids: Iterable[int]) -> None:
-    """The alert is acknowledged or over: what nobody was told yet need not be told. What waits for a digest stays in
-    it, marked."""
+def end_waiting(db: AlertsDb, alert_id: int, over: bytes | None = None) -> None:
+    """The alert is acknowledged, or over as ``over`` says: what nobody was told yet need not be told. What waits for a
+    digest stays in it, marked; and a critical one that no channel could take is told late rather than never."""
     with db.writing() as con:
-        for alert_id in alert_ids:
-            con.execute("UPDATE notices SET state = CASE WHEN why IN ('quiet', 'digest') THEN state ELSE 'dropped' END,"
-                        " over = 1 WHERE alert_id = ? AND state = 'waiting'", (alert_id,))
+        con.execute("UPDATE notices SET over = 1, alert = coalesce(?2, alert), state = CASE WHEN why IN ('quiet', "
+                    "'digest') OR (?2 IS NOT NULL AND severity = 'critical' AND why = '' AND what IN ('opened', "
+                    "'worse')) THEN state ELSE 'dropped' END WHERE alert_id = ?1 AND state = 'waiting'",
+                    (alert_id, over))
+
+
+_OVER = "what = 'resolved' OR over"
+_KNOWS = ("SELECT channel, recipient FROM notices WHERE alert_id = ?1 AND (state IN ('taken', 'told') OR (state = "
+          f"'waiting' AND what = 'resolved')) GROUP BY channel, recipient HAVING max(CASE WHEN {_OVER} THEN 0 ELSE id "
+          f"END) > max(CASE WHEN {_OVER} THEN id ELSE 0 END)")
 
 
 def told_lanes(rows: Rows, alert_id: int) -> list[tuple[str, str]]:
-    """Lanes that were told of the alert, or are being told at this moment."""
-    return [(row["channel"], row["recipient"]) for row in rows.rows(
-        "SELECT DISTINCT channel, recipient FROM notices WHERE alert_id = ? AND what != 'resolved' AND "
-        "state IN ('taken', 'told')", alert_id)]
+    """Lanes to which it is so: they were told of the alert, or are being told at this moment, and not since then that
+    it is over."""
+    return [(row["channel"], row["recipient"]) for row in rows.rows(_KNOWS, alert_id)]
 
 
 def was_told(rows: Rows, alert_id: int) -> bool:
@@ -258,12 +271,14 @@ def waiting(rows: Rows, channel: str, recipient: str, now_us: int) -> Waiting | 
 
 
 def take_waiting(db: AlertsDb, channel: str, recipient: str, now_us: int) -> list[Notice]:
-    """All that is due in a lane, oldest first. A "resolved" for a lane that was never told is dropped."""
+    """All that is due in a lane, oldest first. A "resolved" for a lane whose first word never arrived is dropped."""
     with db.writing() as con:
         con.execute(
             "UPDATE notices SET state = 'dropped' WHERE channel = ?1 AND recipient = ?2 AND state = 'waiting' AND "
             "what = 'resolved' AND due_us <= ?3 AND NOT EXISTS (SELECT 1 FROM notices o WHERE o.alert_id = "
-            "notices.alert_id AND o.channel = ?1 AND o.recipient = ?2 AND o.state = 'told')",
+            "notices.alert_id AND o.channel = ?1 AND o.recipient = ?2 AND o.state = 'told' AND o.what != 'resolved' "
+            "AND o.id > coalesce((SELECT max(r.id) FROM notices r WHERE r.alert_id = notices.alert_id AND "
+            "r.channel = ?1 AND r.recipient = ?2 AND r.what = 'resolved' AND r.state = 'told'), 0))",
             (channel, recipient, now_us))
         found = con.execute("SELECT * FROM notices WHERE channel = ? AND recipient = ? AND state = 'waiting' AND "
                             "due_us <= ? ORDER BY id", (channel, recipient, now_us)).fetchall()
@@ -393,9 +408,12 @@ def take_back(db: AlertsDb, key: str, error: str, now_us: int) -> bool:
 
 
 def all_over(rows: Rows, one: Message) -> bool:
-    """Nothing in it needs to be told any more: every alert of it is off its ladder."""
+    """Nothing in it needs to be told any more: every alert of it is off its ladder, and none is critical and over
+    without that anybody has seen it."""
     return one.kind == "alert" and not rows.rows(
-        "SELECT 1 FROM notices n JOIN ladder l ON l.alert_id = n.alert_id WHERE n.message_id = ? LIMIT 1", one.id)
+        "SELECT 1 FROM notices n LEFT JOIN ladder l ON l.alert_id = n.alert_id LEFT JOIN alerts a ON a.id = n.alert_id "
+        "WHERE n.message_id = ? AND (l.alert_id IS NOT NULL OR (n.severity = 'critical' AND NOT n.over AND a.state = "
+        "'resolved' AND a.acknowledged_us IS NULL)) LIMIT 1", one.id)
 
 
 def sent_since(rows: Rows, channel: str, recipient: str, since_us: int) -> list[tuple[int, int]]:
@@ -421,8 +439,9 @@ def _message(row: Any) -> Message:
 # --- lanes --------------------------------------------------------------------------------------------------
 
 
-def keep_lanes(db: AlertsDb, lanes: Iterable[tuple[str, str, str, str]]) -> int:
-    """(channel, recipient, about, fault): those that there are. What waits for others is dropped; how many notices."""
+def keep_lanes(db: AlertsDb, lanes: Iterable[tuple[str, str, str, str]], now_us: int) -> int:
+    """(channel, recipient, about, fault): those that there are. What waits for others is dropped; how many notices. An
+    alert of which nobody else was told begins its ladder anew."""
     with db.writing() as con:
         have = set()
         for channel, recipient, about, fault in lanes:
@@ -434,9 +453,12 @@ def keep_lanes(db: AlertsDb, lanes: Iterable[tuple[str, str, str, str]]) -> int:
             if (lane := (row["channel"], row["recipient"])) not in have:
                 dropped += con.execute("UPDATE notices SET state = 'dropped' WHERE channel = ? AND recipient = ? AND "
                                        "state IN ('waiting', 'taken')", lane).rowcount
-                con.execute("UPDATE messages SET state = 'dropped', error = 'the channel was removed' WHERE "
-                            "channel = ? AND recipient = ? AND state IN ('ready', 'sending')", lane)
+                con.execute("UPDATE messages SET state = 'dropped', ended_us = ?, error = 'the channel was removed' "
+                            "WHERE channel = ? AND recipient = ? AND state IN ('ready', 'sending')", (now_us, *lane))
                 con.execute("DELETE FROM lanes WHERE channel = ? AND recipient = ?", lane)
+        if dropped:
+            con.execute("UPDATE ladder SET step = 0, started_us = ?1, step_us = ?1, next_us = ?1 WHERE alert_id NOT IN "
+                        "(SELECT alert_id FROM notices WHERE state IN ('waiting', 'taken', 'told'))", (now_us,))
     return dropped
 
 
@@ -505,6 +527,21 @@ def reply_is_new(db: AlertsDb, source: str, t_us: int) -> bool:
 
 
 # --- care ---------------------------------------------------------------------------------------------------
+
+
+def shift(db: AlertsDb, by_us: int, now_us: int) -> None:
+    """The clock was set by so much: what waits waits as long as before, and caps count what they counted. A digest
+    comes at its time of the day, by whichever clock."""
+    was_us = now_us - by_us
+    with db.writing() as con:
+        con.execute("UPDATE notices SET t_us = t_us + ?1, due_us = CASE WHEN why IN ('quiet', 'digest') THEN "
+                    "min(due_us, ?2 + ?3) ELSE due_us + ?1 END WHERE state = 'waiting'", (by_us, now_us, DAY_US))
+        con.execute("UPDATE messages SET made_us = made_us + ?1, next_us = next_us + ?1, ended_us = ended_us + ?1 "
+                    "WHERE state IN ('ready', 'sending') OR ended_us > ?2", (by_us, was_us - DAY_US))
+        con.execute("UPDATE ladder SET started_us = started_us + ?1, step_us = step_us + ?1, next_us = next_us + ?1",
+                    (by_us,))
+        con.execute("UPDATE lanes SET last_ok_us = last_ok_us + ?1, failing_since_us = failing_since_us + ?1", (by_us,))
+        con.execute("UPDATE ack_links SET expires_us = expires_us + ?1", (by_us,))
 
 
 def prune(db: AlertsDb, now_us: int) -> None:

@@ -8,7 +8,9 @@ from flask import Blueprint, make_response, redirect, render_template
 from msgspec import Struct
 from werkzeug.wrappers import Response
 
+from agent.wire.faults import Severity
 from hub.notify import asks, links
+from hub.notify.settings import SEVERITIES
 from hub.store import alert_rows
 from hub.web.access import needs
 from hub.web.audit import Audit
@@ -19,7 +21,7 @@ WHO = "link in a message"
 
 class Shown(Struct, frozen=True):
     title: str
-    severity: str
+    severity: Severity
     since_us: int
     kept: str
     do: str
@@ -44,6 +46,7 @@ def blueprint(hut: Hut, audit: Audit) -> Blueprint:
             row = alert_rows.one(hut.alerts, told.id)
             now = alert_rows.alert(row) if row is not None else told
             alerts.append(Shown(now.title, now.severity, now.since_us, now.kept, now.do, now.state))
+        alerts.sort(key=lambda one: -SEVERITIES.index(one.severity))
         return make_response(render_template(
             "ack.html", link=link, alerts=alerts, error=error, done=done, word=word,
             some=any(one.state == "open" for one in alerts)), status)

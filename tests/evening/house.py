@@ -16,10 +16,8 @@ from typing import Any, Self
 import psutil
 
 from hub.notify.asks import Away, Refused, ask
-from hub.store import outbox_rows
 from hub.store.alert_rows import open_alerts
 from hub.store.alerts_db import AlertsReader
-from hub.store.outbox_rows import Message as Sent
 from plugins.modem.fake_modem import FakeModem
 from tests.evening.world import Internet, Mains, Message, Pipe, Provider, Room, Telephone
 from tests.house import House
@@ -207,25 +205,9 @@ class Evening:
         return until(what, lambda: self.telephone.having(*words, way=way), timeout_s=timeout_s,
                      found=lambda: [one.text for one in self.telephone.messages])[0]
 
-    def alert(self, word: str) -> None:
-        """The hub knows of it, told or not."""
-        until(f"an alert of {word}", lambda: any(word in title for title in self.open()), timeout_s=60, found=self.open)
-
-    def waits(self, word: str) -> None:
-        """A message about it is made, and no channel has taken it yet."""
-        until(f"a message of {word} that waits", lambda: any(
-            word in one.title + one.text for state in ("ready", "sending") for one in self._messages(state)))
-
-    def _messages(self, state: str) -> list[Sent]:
-        reader = AlertsReader(self.folder / "hub" / "alerts.db")
-        try:
-            return outbox_rows.messages(reader, 1000, state=state)
-        finally:
-            reader.close()
-
     def told_over(self, word: str) -> None:
         """Whoever was told that it began is told that it is over."""
-        self.told(f"{word} is over", "Over since", word)
+        self.told(f"{word} is over", "lasted", word)
 
     def rule(self, text: str) -> None:
         path = self.folder / "rule.toml"

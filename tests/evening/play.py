@@ -60,14 +60,12 @@ def mains_cut(evening: Evening) -> None:
 
 
 def internet_lost(evening: Evening) -> None:
-    """No push reaches anybody meanwhile."""
+    """No push reaches anybody meanwhile, and an SMS does."""
     evening.provider.reachable = False
     evening.internet.cut()
-    evening.alert("nternet")
-    evening.waits("nternet")
+    evening.told("internet lost", "nternet", way="sms")
     evening.internet.mend()
     evening.provider.reachable = True
-    evening.told("internet lost", "nternet")
     evening.told_over("nternet")
 
 

@@ -127,6 +127,8 @@ def without(text: str, url: str) -> str:
     try:
         parts = urlsplit(url)
         pieces = {url, parts.username or "", parts.password or "", parts.query, *parts.path.split("/")}
+        if parts.scheme in ("ntfy", "ntfys") and ("." not in parts.netloc or not parts.path.strip("/")):
+            pieces |= {parts.netloc.rpartition("@")[2]}  # a topic of ntfy.sh: who knows it reads along
         if parts.scheme not in ("json", "jsons", "form", "forms", "xml", "xmls", "mailto", "mailtos", "ntfy", "ntfys"):
             pieces |= {parts.hostname or "", parts.netloc.rpartition("@")[2]}  # there it is no host, but a key
         pieces |= {value for pair in parts.query.split("&") for value in pair.split("=")[1:]}

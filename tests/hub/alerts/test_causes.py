@@ -95,6 +95,28 @@ def test_internet_lost_takes_the_far_device_and_not_the_near_one(house: House) -
     assert house.run(30) == [("opened", "lost:pi0", 0)]
 
 
+def test_row_37_mains_and_internet_lost_together_are_one_message(house: House) -> None:
+    cut(house)
+    house.say("homie/5/power/internet/internet-reached", "false")
+    assert house.run(60) == [("opened", "mains:power/mains", 1)]
+    assert house.listed("mains:power/mains") == {"internet:power/internet"}
+    cut(house, back=True)
+    house.run(60)
+    assert house.run(300) == [("opened", "internet:power/internet", 0)], "the router did not come back"
+
+
+def test_the_mains_is_one_whichever_devices_say_that_it_is_gone(house: House) -> None:
+    for device in ("ups-pi", "cabin"):
+        house.device(device, {"mains": ("mains_present",)})
+        house.say(f"homie/5/{device}/mains/mains-present", "true")
+    cut(house)
+    house.run(3)
+    for device in ("ups-pi", "cabin"):
+        house.say(f"homie/5/{device}/mains/mains-present", "false")
+    assert house.run(60) == [("opened", "mains:cabin/mains", 0)], "that is another house"
+    assert house.listed("mains:power/mains") == {"mains:ups-pi/mains"}
+
+
 def test_a_leak_during_an_internet_loss_is_told_at_once(house: House) -> None:
     house.say("homie/5/power/internet/internet-reached", "false")
     house.run(30)

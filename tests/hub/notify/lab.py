@@ -71,7 +71,8 @@ class Provider:
         return f"json://127.0.0.1:{self.port}/{path}"
 
     def texts(self, path: str = "") -> list[str]:
-        return [said["message"] for _, at, said in self.got if path in at]
+        """What a telephone shows: the title, and what is below it."""
+        return [f"{said['title']}\n{said['message']}" for _, at, said in self.got if path in at]
 
     def close(self) -> None:
         self.release.set()

@@ -34,12 +34,12 @@ def test_a_message_names_cause_since_when_what_is_safe_and_what_to_do(tmp_path: 
         [(_, _, said)] = p.got
         assert said["title"] == "Basecamp: critical: Water in the cellar"
         assert said["message"].splitlines() == [
-            "Water in the cellar", "Since 21:00 CET.", "Safe: the valve is shut.",
+            "Since 21:00 CET.", "Safe: the valve is shut.",
             "What to do: look at the stopcock.", "4 more are listed under it."]
         b.second(Event("resolved", replace(event.alert, state="resolved", resolved_us=b.now + 17 * 60 * S), b.now),
                  by_s=17 * 60)
         assert p.texts()[1].splitlines() == [
-            "Water in the cellar", "Over since 21:17 CET. It began at 21:00 CET and lasted 17 min."]
+            "Basecamp: over: Water in the cellar", "Over since 21:17 CET. It began at 21:00 CET and lasted 17 min."]
         assert [one.kind for one in b.sent()] == ["alert", "resolved"]
 
 
@@ -85,7 +85,8 @@ def test_B65_provider_down_queue_waits_and_the_second_channel_gets_a_critical_on
         # the trouble of a channel goes by the others
         b.second(b.opened(3, "error", "push is down", key="channel:push"))
         b.second(b.opened(4, "critical", "push is down too", key="channel:push"))
-        assert [text.splitlines()[0] for text in p.texts("/b")[told:]] == ["push is down", "push is down too"]
+        assert [text.splitlines()[0] for text in p.texts("/b")[told:]] == [
+            "Basecamp: error: push is down", "Basecamp: critical: push is down too"]
 
 
 def test_B65_a_channel_that_hangs_is_left_behind_and_holds_up_nobody(tmp_path: Path) -> None:
@@ -131,7 +132,8 @@ def test_a_critical_alert_that_nobody_acknowledges_is_told_again_every_hour(tmp_
         b.second(b.opened())
         b.seconds(7, by_s=30 * 60)
         assert len(p.got) == 4
-        assert p.texts()[1].startswith("Still so, nobody has acknowledged it: Water in the cellar")
+        assert p.texts()[1].startswith(
+            "Basecamp: still critical: Water in the cellar\nNobody has acknowledged it.\nSince")
 
 
 def test_quiet_hours_hold_all_but_critical_for_the_morning_digest(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_quiet_hours_hold_all_but_critical_for_the_morning_digest(tmp_path: Path
         assert not any("Cold" in text for text in p.texts()), "06:30 lies within the quiet hours"
         b.second(by_s=200)
         digest = p.texts()[-1]
-        assert digest.startswith("2 alerts while nobody was to be disturbed. Over or seen: 1.")
+        assert digest.startswith("Basecamp: 2 alerts\n2 alerts while nobody was to be disturbed. Over or seen: 1.")
         assert "warning: Cold cellar, since 00:30 CET" in digest and "over: No light" in digest
         assert b.sent()[-1].kind == "digest"
 
@@ -168,7 +170,7 @@ def test_B68_the_same_is_told_once_in_ten_minutes_unless_it_gets_worse(tmp_path:
             b.second(Event("again", replace(one.alert, times=2), b.now), by_s=7)
         assert len(p.got) == 1
         b.second(Event("worse", replace(one.alert, severity="critical"), b.now))
-        assert len(p.got) == 2 and p.texts()[1].startswith("Worse: Flaps")
+        assert len(p.got) == 2 and p.texts()[1].startswith("Basecamp: worse, critical: Flaps\nIt got")
 
 
 def test_B67_a_storm_makes_few_messages_and_the_count_is_exact(tmp_path: Path) -> None:
@@ -364,4 +366,5 @@ def test_B65_a_critical_alert_that_a_cap_holds_back_goes_by_the_next_channel(tmp
             b.seconds(10, by_s=2)
         assert len(p.texts("/a")) == 2
         b.seconds(30, by_s=2)
-        assert len(p.texts("/a")) == 2 and [text.splitlines()[0] for text in p.texts("/b")] == ["Alert 3!"]
+        assert len(p.texts("/a")) == 2 and [text.splitlines()[0] for text in p.texts("/b")] == [
+            "Basecamp: critical: Alert 3!"]

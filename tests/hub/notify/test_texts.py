@@ -36,6 +36,30 @@ def test_what_to_do_comes_before_what_is_safe_when_there_is_room_for_one() -> No
     assert "Do: yyy" in body and "Safe" not in body and len(body) <= SMS_LETTERS - REPLY_LETTERS
 
 
+def test_a_long_title_leaves_its_details_out_for_what_is_safe_and_what_to_do() -> None:
+    told = Told(alert("watch: no internet: the router answers, nothing behind it does: the modem, or the provider",
+                      kept="the house goes on, push waits", do="look at the router and the provider's line"), "opened")
+    assert compose([told], style()).body == (
+        "Critical: watch: no internet since 21:00 CET. Safe: the house goes on, push waits. "
+        "Do: look at the router and the provider's line.")
+    long = Told(alert("watch: no internet: the router answers, nothing behind it does: the modem, or the provider"), "")
+    assert "the modem, or the provider since" in compose([long], style()).body, "there is room"
+
+
+def test_a_push_does_not_say_its_title_twice_and_names_what_is_listed() -> None:
+    told = Told(alert("watch: mains lost"), "opened", 7, under=("cellar: no longer connected", "attic: silent"))
+    text = compose([told], style("url"))
+    assert text.title == "Basecamp: critical: watch: mains lost"
+    assert text.body.splitlines() == [
+        "Since 21:00 CET.",
+        "7 more are listed under it: cellar: no longer connected; attic: silent; and 5 more."]
+    wet, dark = Told(alert("Water in the cellar"), "opened"), Told(alert("Dark", "error"), "opened")
+    assert compose([dark, wet, dark], style("url")).title == "Basecamp: critical: Water in the cellar, and 2 more"
+    over = Told(alert("x" * 300), "resolved")
+    text = compose([over], style("url"))
+    assert len(text.title) == 250 and text.body.startswith("x" * 300)
+
+
 @given(st.lists(st.builds(Told, st.builds(alert, st.text(st.characters(codec="ascii", categories=("L", "N", "Zs")),
                                                          min_size=1, max_size=110),
                                           st.sampled_from(["info", "warning", "error", "critical"])),

@@ -48,7 +48,7 @@ def test_a_cause_is_listed_with_what_follows_from_it(web: Web, house: House) -> 
     client = web.login("vera")
     page = client.get("/alerts").text
     assert "1 thing needs somebody" in page and "2 others follow from it" in page
-    assert "Power: the mains is gone" in page and "samples are kept on every device" in page
+    assert "Power: the mains is gone" in page and "samples are kept, heaters are off" in page
     assert '<span class="count critical">1</span>' in client.get("/").text
     child = next(row for row in house.open().values() if row.key == "lost:pi0")
     one = client.get(f"/alerts/{child.id}").text

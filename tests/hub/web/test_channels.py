@@ -76,7 +76,7 @@ def test_channels(tmp_path: Path, broker: Broker, push: Provider) -> None:
 
         notify.troubles.add("Water in the cellar", kept="the valve is shut", do="look at the stopcock")
         until("told", lambda: any("Water" in text for text in push.texts()), timeout_s=30)
-        text = next(text for text in push.texts() if "Water" in text)
+        text = next(text for text in push.texts() if text.startswith("Basecamp: critical: Water"))
         word = re.search(r"https://hut\.example/a/([\w-]+)", text)
         assert word is not None
         preview = Client(web.port)
