@@ -36,15 +36,14 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         assert "is not running" in house.command_fails("hutkeeper-hub", "note", "too early", *config)
         house.start_hub()
         house.start_agent("bc-power", "")
-        until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
+        until("the starts", lambda: has("hub web web started", "hub ingest ingest started", "hub broker broker started",
+                                        "hub notify the hub's notify started", "bc-power agent seen for the first"),
+              timeout_s=60)
         with pytest.raises(Refused, match="knows no 'nothing'"):
             ask(house.run / "h", "nothing", who="test", timeout_s=20)
         assert (tmp_path / "hub" / "alerts.db").stat().st_mode & 0o777 == 0o600
         second = house.command_fails("hutkeeper-hub", "notify", *config)
         assert "writes" in second and len(second.splitlines()) == 1
-        until("the starts", lambda: has("hub web web started", "hub ingest ingest started", "hub broker broker started",
-                                        "hub notify the hub's notify started", "bc-power agent seen for the first"),
-              timeout_s=60)
         written: set[int] = set()
         for n in range(KILLS):
             until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
