@@ -5,18 +5,24 @@ The bus is joined at the first thing to say: a healthy device pays nothing for i
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sys
 import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.supervision.conf import replace
 from agent.wire import crashes, faults
 
 if TYPE_CHECKING:
     import zmq
 
 INSTANCE = "watchdog"
+FILE = "raised.json"
+"""``<run_dir>/raised.json``: uplink goes on to show what a killed watchdog raised; the next one has to know of it."""
 MAX_UNSAID = 50
 CONNECT_MS = 100
 """For the first word: what is sent before the socket is connected is lost."""
@@ -27,7 +33,8 @@ class Notices:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self._raised: dict[str, str] = {}
+        self._supervisor = os.getppid()
+        self._raised: dict[str, str] = self._read()
         self._lane: zmq.Socket[bytes] | None = None
         self._unsaid: deque[bytes] = deque(maxlen=MAX_UNSAID)
         """Log lines that found no uplink."""
@@ -49,14 +56,35 @@ class Notices:
         text = faults.line(code, **fields)
         if self._raised.get(alert_id) != text:
             self._raised[alert_id] = text
+            self._keep()
             self.say("error", text)
             self._alert(alert_id, text)
 
     def clear(self, alert_id: str) -> None:
         """Resolve an alert that was raised."""
         if self._raised.pop(alert_id, None) is not None:
+            self._keep()
             self.say("info", f"{alert_id}: over")
             self._alert(alert_id, None)
+
+    @property
+    def raised(self) -> tuple[str, ...]:
+        """The ids of what stands."""
+        return tuple(self._raised)
+
+    def _read(self) -> dict[str, str]:
+        """What an earlier watchdog of the same supervisord raised; with another one uplink is another one too."""
+        try:
+            told = json.loads((self._run_dir / FILE).read_text(encoding="utf-8"))
+            if told["supervisor"] == self._supervisor:
+                return {str(id_): str(text) for id_, text in told["raised"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # none yet, or not one of ours
+        return {}
+
+    def _keep(self) -> None:
+        with contextlib.suppress(OSError):  # then a watchdog that is killed now leaves them standing
+            replace(self._run_dir / FILE, json.dumps({"supervisor": self._supervisor, "raised": self._raised}))
 
     def repeat(self) -> None:
         """Uplink is new: it does not know what was raised."""

@@ -65,6 +65,10 @@ class ProgressWatch:
         """The plugins in a program; none for uplink."""
         return self._programs.get(program, ((), 0.0))[0]
 
+    def was_hung(self, instance: str) -> None:
+        """Killed by a watchdog before this one."""
+        self._watched[instance].hung = True
+
     def state(self, program: str, state: str, *, only_if_new: bool = False) -> None:
         """supervisord's state of a program; a start begins its time anew."""
         if only_if_new and program in self._running:

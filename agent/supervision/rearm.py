@@ -110,6 +110,11 @@ class Rearm:
         elif state == "RUNNING" and record.running_since is None:
             record.running_since = self._now()
 
+    def alerted(self, program: str) -> None:
+        """Its alert stands since before this process: it is cleared as if it had been raised here."""
+        record = self._of(program)
+        record.alerted, record.deaths = True, max(record.deaths, ALERT_AFTER)
+
     def failed_to_start(self, program: str) -> None:
         """A start was refused: try again after the delay that it had."""
         record = self._of(program)

@@ -71,7 +71,27 @@ class Watchdog:
         self._seen = self._signature()
         self._pending: object = None
         self.read_plan()
+        self._take_over()
         self.machine.tell()
+
+    def _take_over(self) -> None:
+        """What a watchdog before this one raised is over when it is over, and at once where its plugin is gone."""
+        programs = {instance: program for program in self.progress.programs()
+                    for instance in self.progress.instances(program)}
+        for alert in self.notices.raised:
+            kind, _, instance = alert.partition("-")
+            program = programs.get(instance)
+            if alert == "config":
+                self._seen = None  # it may have been mended meanwhile
+            elif kind not in ("crashloop", "hung"):
+                continue
+            elif program is None and instance != UPLINK:
+                self.notices.clear(alert)
+            elif kind == "hung":
+                self.progress.was_hung(instance)
+            else:
+                self._looping[program or UPLINK] = self.progress.instances(program or UPLINK) or (UPLINK,)
+                self.rearm.alerted(program or UPLINK)
 
     # --- events ---------------------------------------------------------------------------------------------
 

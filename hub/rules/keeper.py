@@ -56,6 +56,8 @@ class Rules(Part):
         self._declared: dict[tuple[str, str, str], Declared] = {}
         self._general: set[str] = set()
         """Defaults of which a plugin may know more."""
+        self._said: set[tuple[str, str, int]] = set()
+        """Firings that a plugin told by an alert of its own: rule, subject, since when."""
         self._reported: dict[str, Reported | None] = {}
         self._rows: dict[int, SeriesRow] = {}
         self._began_us = 0
@@ -244,13 +246,18 @@ class Rules(Part):
 
     def _said_itself(self, id_: str, subject: Subject) -> bool:
         """Whether the plugin raises an alert of its own: then a default rule, which knows less, says nothing more."""
+        assert self.engine is not None
         declared = subject.parts[0].declared
         live = self.hall.tree.device(declared.device)
-        if live is None or live.state != "ready":
-            return False
+        key = id_, subject.name, subject.hold.since_us
+        if key in self._said or live is None or live.state != "ready":
+            return key in self._said
         words = {declared.plugin, declared.property.replace("_", "-")} - {""}
-        return any(f"-{word}-" in f"-{alert}-" for alert in live.alerts for word in words
+        said = any(f"-{word}-" in f"-{alert}-" for alert in live.alerts for word in words
                    if not alert.startswith(("rule-", "stale-", "health-"))) or id_.split("-")[0] in live.alerts
+        if said:  # to its end: the plugin's alert goes at once, the rule's calm lasts longer
+            self._said = {one for one in self._said if one[:2] in self.engine.firing} | {key}
+        return said
 
     def _condition(self, rule: Rule, now: Outcome) -> Condition:
         subject = f"property:{now.subject}" if now.subject else _of_all(rule)

@@ -20,7 +20,8 @@ LISTEN_S = 0.5
 """A command of the bus waits at most so long for its turn."""
 LOCKED_LOOK_S = 15.0
 DISK_S = 10.0
-OPERATOR_EVERY = 15
+OPERATOR_S = 100.0
+"""Asked for so often: its value is good for three times as long."""
 SIM_WORDS = {"puk": "the SIM asks for its PUK", "net_lock": "the modem is locked to another operator",
              "none": "no SIM in the modem", "failed": "the SIM does not work", "busy": "the SIM is busy"}
 
@@ -44,11 +45,13 @@ class Session:
         if self._io.stopping:
             return
         self._modem.prepare()
-        looks, look_at_s, mail_waits = 0, 0.0, False
+        looks, look_at_s, operator_at_s, mail_waits = 0, 0.0, 0.0, False
         while not self._io.stopping:
             now_s = self._io.clock.monotonic_s()
             if looks == 0 or now_s >= look_at_s:
-                self._modem.look(operator=looks % OPERATOR_EVERY == 0 or self._network.new_operator)
+                operator = looks == 0 or now_s >= operator_at_s or self._network.new_operator
+                operator_at_s = now_s + OPERATOR_S if operator else operator_at_s
+                self._modem.look(operator=operator)
                 looks, look_at_s, mail_waits = looks + 1, now_s + self._config.interval_s, True
                 if self._ladder.answered(now_s):
                     self._telling.alert(self._io, "modem", None)

@@ -165,8 +165,9 @@ LINK: tuple[Property, ...] = (
              state_class="measurement", diagnostic=True, max_age_s=180),
     # no total: it begins anew at every start, and a restart is no reset meter
     Property(name="bad_frames", datatype="integer", title="Bad frames since start", diagnostic=True, max_age_s=180),
-    Property(name="protocol", datatype="string", title="Protocol and speed", diagnostic=True, max_age_s=SLOW_S,
-             optional=True),
+    # told once, when it is found: it does not get old
+    Property(name="protocol", datatype="string", title="Protocol and speed", diagnostic=True, optional=True,
+             comes_and_goes=True),
 )
 
 PROPERTIES: tuple[Property, ...] = (*_live(), *_counters(), *_contract(), *LINK)

@@ -84,3 +84,21 @@ class Crasher(Plugin, name="house_crasher"):
     def run(self, io: Io) -> Iterator[Reading]:
         yield Reading("level", 1.0)
         os._exit(7)
+
+
+class RaiserConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    flag: str
+    """From when this file is there on."""
+
+
+class Raiser(Plugin, name="house_raiser"):
+    """A fault that its writer has not thought of, at every look."""
+
+    Config = RaiserConfig
+    interval_s = 1.0
+    properties = (Property(name="level", datatype="float"),)
+
+    def poll(self, io: Io) -> list[Reading]:
+        if os.path.exists(self.config.flag):
+            raise LookupError("the sluice has no level")
+        return [Reading("level", 1.0)]

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from hub.notify.asks import Away, Refused, ask
+from hub.store import alert_rows
 from hub.store import logbook_rows as rows
 from hub.store.alerts_db import AlertsReader
 from tests.house import BIN, House
 from tests.waiting import until
 
+RAISER = '[plugins.sluice]\nuse = "house_raiser"\nflag = "{}/raise"\n'
 KILLS = 5 if os.environ.get("HUTKEEPER_LONG") else 1
 
 
@@ -35,15 +37,17 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
 
         assert "is not running" in house.command_fails("hutkeeper-hub", "note", "too early", *config)
         house.start_hub()
-        house.start_agent("bc-power", "")
-        until("the starts", lambda: has("hub web web started", "hub ingest ingest started", "hub broker broker started",
-                                        "hub notify the hub's notify started", "bc-power agent seen for the first"),
-              timeout_s=60)
-        with pytest.raises(Refused, match="knows no 'nothing'"):
-            ask(house.run / "h", "nothing", who="test", timeout_s=20)
+        house.start_agent("bc-power", RAISER.format(tmp_path))
+        until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
+        until("its refusal", lambda: "knows no 'nothing'" in _refusal(house), timeout_s=20)
         assert (tmp_path / "hub" / "alerts.db").stat().st_mode & 0o777 == 0o600
         second = house.command_fails("hutkeeper-hub", "notify", *config)
         assert "writes" in second and len(second.splitlines()) == 1
+        until("the starts", lambda: has("hub web web started", "hub ingest ingest started", "hub broker broker started",
+                                        "hub notify the hub's notify started", "bc-power agent seen for the first"),
+              timeout_s=60)
+        (tmp_path / "raise").touch()
+        _a_plugins_fault_is_one(reader, lines)
         written: set[int] = set()
         for n in range(KILLS):
             until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
@@ -64,9 +68,35 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         house.stop("bc-power")
         until("its end", lambda: has("bc-power agent stopped in good order"), timeout_s=30)
         assert _told(house, "note", "the last one", "--machine", "bc-power") == ""
-        [told] = house.command("hutkeeper-hub", "logbook", *config, "--search", "the last", "--machine", "bc-power")
+        [told] = house.command("hutkeeper-hub", "logbook", *config, "--search", "the last one", "--machine", "bc-power")
         assert (told["machine"], told["kind"], told["text"]) == ("bc-power", "note", "the last one")
         reader.close()
+
+
+def _a_plugins_fault_is_one(reader: AlertsReader, lines: Any) -> None:
+    """However often it is raised on its device: one entry, one alert, and what else follows is listed under it."""
+    def crashes() -> list[rows.Crash]:
+        return [one for one in rows.crashes(reader) if one.type == "LookupError"]
+
+    def alerts() -> list[alert_rows.Row]:
+        return [one for one in alert_rows.open_alerts(reader) if one.key.startswith("crash:")]
+
+    until("the alert", lambda: crashes() and alerts(), timeout_s=30)
+    [crash], [alert] = crashes(), alerts()
+    assert "sluice" in crash.message and "house_plugins.py" in crash.trace and "raise LookupError" in crash.trace
+    assert alert.key == f"crash:{crash.fingerprint}" and alert.subject == "plugin:bc-power/sluice"
+    assert len(lines(kind="crash")) == 1
+    until("its health under it", lambda: [one.key for one in alert_rows.open_alerts(reader) if one.cause_id == alert.id]
+          == ["alert:bc-power:health-sluice"], timeout_s=20)
+    assert [one.key for one in alert_rows.open_alerts(reader) if "sluice" in one.key and one.cause_id is None] == []
+
+
+def _refusal(house: House) -> str:
+    with contextlib.suppress(Away):  # it may just be starting
+        with pytest.raises(Refused) as refused:
+            ask(house.run / "h", "nothing", who="test", timeout_s=20)
+        return str(refused.value)
+    return ""
 
 
 def _told(house: House, *words: str) -> str:

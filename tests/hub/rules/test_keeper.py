@@ -142,6 +142,8 @@ def test_a_leak_and_a_forgotten_override_by_the_defaults(lab: Lab) -> None:
     assert lab.conditions()["rule:leak-index-l:hut/air/index_l"].severity == "error"
     lab.service.hall.tree.apply("homie/5/hut/$alert/leak", b"E_LEAK 3 L/h since noon", retained=True, now_us=1)
     assert not any("leak" in key for key in lab.conditions()), "the plugin says it itself, and knows more"
+    lab.service.hall.tree.apply("homie/5/hut/$alert/leak", b"", retained=True, now_us=2)
+    assert not any("leak" in key for key in lab.conditions()), "not a second time while the rule's calm lasts"
 
 
 def test_rules_are_put_changed_switched_and_removed_by_the_desk(lab: Lab) -> None:
@@ -292,3 +294,26 @@ def test_a_dry_run_says_what_the_live_rule_did_on_the_same_samples(lab: Lab) -> 
     assert run(silent.format("levels")) == [(-23 * hour, None)], "two hours after its last sample"
     on_change = 'id = "s"\nkind = "state"\nof = "hut/air/levels"\nis_not = "x"\n'
     assert run(on_change) == [(-24 * hour, None)], "it was so before"
+
+
+def test_a_rule_that_moves_while_it_fires_leaves_nothing_behind_at_either_home(lab: Lab) -> None:
+    """Hub, device and back: what it says here ends with its leaving, and each arrival is one firing."""
+    sent: list[object] = []
+    lab.service.hall.commander.order = lambda *args: sent.append(args[3])  # type: ignore[method-assign]
+    rule = RULE + 'then = [{set = "hut/fan/on", value = true}]\nback = [{set = "hut/fan/on", value = false}]\n'
+    lab.ask("rule.put", toml=rule)
+    lab.store(AIR, (0, 1200))
+    lab.second(1)
+    assert len(lab.conditions()) == 1 and sent == [True]
+    lab.ask("rule.put", toml=rule + 'where = "hut"\n')
+    lab.store(AIR, (5, 1300))
+    lab.second(6)
+    assert lab.conditions() == {} and sent == [True], "it is the device's now"
+    assert rules_rows.open_firings(lab.service.db) == []
+    assert "stuffy" in msgspec.json.decode(rules_rows.desired(lab.service.db)["hut"][1])
+    lab.ask("rule.put", toml=rule)
+    lab.second(10)
+    assert rules_rows.desired(lab.service.db)["hut"][1] == b"{}"
+    lab.second(11)
+    assert len(lab.conditions()) == 1 and sent == [True, True]
+    assert len(rules_rows.firings(lab.service.db, "stuffy")) == 2
