@@ -46,8 +46,10 @@ def test_over_goes_to_those_who_know_it_each_time_that_it_comes_and_goes(tmp_pat
         b.second(over(one.alert, b.now))
         assert (len(p.texts("/a")), len(p.texts("/b"))) == (2, 2)
         b.second(Event("again", replace(one.alert, times=2), b.now), by_s=700)
+        assert rows.told_lanes(b.db, 1) == [("push", "")], "the second heard nothing of it this time"
         b.second(over(one.alert, b.now), by_s=60)
-        assert (len(p.texts("/a")), len(p.texts("/b"))) == (4, 2), "the second heard nothing of it this time"
+        assert (len(p.texts("/a")), len(p.texts("/b"))) == (4, 2)
+        assert rows.told_lanes(b.db, 1) == []
 
 
 def test_a_silence_that_is_lifted_lets_the_ladder_go_on_where_it_stood(tmp_path: Path) -> None:
@@ -62,6 +64,8 @@ def test_a_silence_that_is_lifted_lets_the_ladder_go_on_where_it_stood(tmp_path:
         b.seconds(12, by_s=60)
         assert p.texts("/b") == []
         now[0] = one.alert
+        b.second(by_s=31)
+        assert p.texts("/b") == [], "two minutes in which it was not silenced have not passed"
         b.seconds(7, by_s=20)
         assert len(p.texts("/b")) == 1, "the silence was to last for a day, and somebody ended it"
 
@@ -205,10 +209,13 @@ def test_B27_what_the_process_itself_notices(tmp_path: Path) -> None:
         return [(one.until_us - wall[0]) / S for one in alert_rows.silences(service.db, wall[0])]
 
     service = made()
+    service.step()
+    before = service.book.update({}, wall[0]), service.book._life
     for by_s in (0, YEAR_S, -3600):
         wall[0] += by_s * S + S
         steady[0] += S
         service.step()
+    assert service.book._life is not before[1], "the alerts in memory have the times of the file"
     lifted = service.book.silence("*", 60, "mending the roof", "anna", wall[0])
     service.book.unsilence(lifted, "anna", wall[0] + S)
     service.book.silence("*", 60, "mending the roof", "anna", wall[0])
