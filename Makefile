@@ -4,13 +4,14 @@ PORT ?= 8080
 FLEET ?= 5
 BIN := .venv/bin
 
-.PHONY: help demo test check chaos safety bench shots assets clean
+.PHONY: help demo test check chaos safety evening bench shots assets clean
 
 help:
 	@echo "make demo [PORT=8080] [FLEET=5]   a hub and a house of five devices on this machine; Ctrl-C ends it"
 	@echo "make test               everything that is tested, in a few minutes"
 	@echo "make check              ruff, mypy, import arrows"
 	@echo "make chaos              10^6 samples while processes are killed 100 times each; every fault row in its long form"
+	@echo "make evening            an evening in which everything goes wrong, with real processes: what a person is told"
 	@echo "make safety             10000 heater days of faults, 10^6 random steps, real processes killed and stopped; tables"
 	@echo "make bench              what it costs, as ratios against a peer in the same run"
 	@echo "make shots              screenshots of every page into build/shots"
@@ -30,6 +31,9 @@ check: check-env
 chaos: check-env
 	HUTKEEPER_LONG=1 $(BIN)/python -m pytest tests/chaos -s
 	HUTKEEPER_LONG=1 $(BIN)/python -m pytest tests -k "B0 or B1 or B2 or B3 or B4 or B5 or B6 or B7 or B8"
+
+evening: check-env
+	$(BIN)/python -m tests.evening
 
 safety: check-env
 	$(BIN)/python -m tests.safety

@@ -44,6 +44,18 @@ port = 8080
 raw_days = 90
 minute_days = 400
 
+# [[notify.channel]]      # who is told when something is wrong; a test is on the page Who is told
+# name = "push"
+# url_file = "push.url"   # chmod 600, one line: ntfys://ntfy.sh/your-topic, pover://USER@TOKEN, mailtos://...
+# [[notify.channel]]
+# name = "sms"
+# modem = "bc-watch/sms"  # <device>/<node> of the plugin modem
+# to = ["+33612345678"]
+# [notify]
+# quiet_hours = "22:00-07:00"
+# [heartbeat]
+# url_file = "heartbeat.url"      # called while this hub works: whoever keeps it notices a dead hub
+
 # [energy]                # what a kilowatt-hour costs: pages of days and months
 # timezone = "Europe/Paris"
 # [[energy.tariff]]

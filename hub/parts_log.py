@@ -25,6 +25,8 @@ class Keeper:
         self._limit = limit
         self._sink = sink
         self._lock = threading.Lock()
+        self._kept = 0
+        """So many bytes of what comes are in the file before it is moved away."""
 
     def follow(self, fd: int) -> threading.Thread:
         """Read ``fd`` to its end on a thread of its own, and close it."""
@@ -46,8 +48,16 @@ class Keeper:
             os.write(self._sink, data)
         with self._lock, contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            with open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640), "ab") as file:
-                file.write(data)
-                full = file.tell() >= self._limit
-            if full:
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
+            if self._append(data, self._limit) < self._limit:
+                return
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            if rest := data[self._kept:]:
+                self._append(rest, 0)
+
+    def _append(self, data: bytes, limit: int) -> int:
+        """The size of the file. One that is full by it takes whole lines only: its reader goes on in the next one."""
+        with open(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640), "ab") as file:
+            whole = data.rfind(b"\n") + 1
+            self._kept = whole if whole and limit and file.tell() + len(data) >= limit else len(data)
+            file.write(data[:self._kept])
+            return file.tell() + len(data) - self._kept

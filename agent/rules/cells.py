@@ -121,19 +121,24 @@ class StateCell(Cell):
 
 
 class NoDataCell(Cell):
-    __slots__ = ("after_us", "began_us")
+    __slots__ = ("after_us", "base_us", "began_us")
 
     def __init__(self, when: NoData, declared: Declared) -> None:
         super().__init__(declared)
         after_s = when.after_s if when.after_s is not None else declared.max_age_s
         self.after_us = FAR_US if after_s is None or (declared.event and when.after_s is None) else round(after_s * 1e6)
         self.began_us: int | None = None if declared.expected else FAR_US
+        self.base_us = 0
+        """Silence before that was not looked at."""
         self.truth = False
 
     @property
     def next_us(self) -> int:
         newest = self.last_us if self.last_us is not None else self.began_us
-        return FAR_US if self.truth or newest is None else min(FAR_US, newest + self.after_us + 1)
+        return FAR_US if self.truth or newest is None else min(FAR_US, max(newest, self.base_us) + self.after_us + 1)
+
+    def resume(self, t_us: int) -> None:
+        self.base_us, self.truth = t_us, False
 
     def begin(self, t_us: int) -> None:
         if self.began_us is None:
@@ -154,12 +159,13 @@ class NoDataCell(Cell):
         return f"gives no good value any more, for longer than {duration(self.after_us / S)}"
 
     def kept(self) -> list[Any]:
-        return [self.last_us, None, self.truth, self.began_us]
+        return [self.last_us, None, self.truth, self.began_us, self.base_us]
 
     def restore(self, kept: list[Any]) -> None:
         super().restore(kept)
         if kept[3] != FAR_US or self.began_us is not None:  # it is expected now, and was not before
             self.began_us = kept[3]
+        self.base_us = kept[4] if len(kept) > 4 else 0
 
 
 class OverrideCell(Cell):

@@ -42,10 +42,14 @@ class DryRun(Struct, frozen=True):
 
 
 def dry_run(rule: Rule, declared: Iterable[Declared], samples: Iterable[Sample], zone: tzinfo, *, start_us: int,
-            end_us: int, note: str = "", go_on: Callable[[], bool] = lambda: True) -> DryRun:
-    """``samples`` in order of time. ``go_on`` is asked every thousand samples."""
+            end_us: int, before: Iterable[Sample] = (), note: str = "", go_on: Callable[[], bool] = lambda: True
+            ) -> DryRun:
+    """``samples`` in order of time; ``before``: the newest of each series that is older than ``start_us``. ``go_on`` is
+    asked every thousand samples."""
     # where a rule lives and whether it is on does not matter here
     engine = Engine([_on(rule)], declared, zone)
+    for sample in sorted(before, key=lambda one: one.t_us):
+        engine.feed(sample)
     engine.tick(start_us)
     open_: dict[str, tuple[int, str]] = {}
     firings: list[Firing] = []
@@ -54,8 +58,9 @@ def dry_run(rule: Rule, declared: Iterable[Declared], samples: Iterable[Sample],
     def collect() -> None:
         for change in engine.changes():
             if change.fires:
-                open_[change.subject] = (change.t_us, change.text)
-            elif (began := open_.pop(change.subject, None)) is not None and len(firings) < MAX_FIRINGS:
+                open_[change.subject] = (max(change.t_us, start_us), change.text)
+            elif (began := open_.pop(change.subject, None)) is not None and change.t_us > start_us \
+                    and len(firings) < MAX_FIRINGS:
                 firings.append(Firing(change.subject, began[0], change.t_us, began[1]))
 
     for sample in samples:

@@ -27,6 +27,8 @@ GOOD = (None, "good", "uncertain", "estimated")
 KEPT_VERSION = 2
 MAX_SUBJECTS = 200_000
 MAX_CHANGES = 10_000
+CLAIM_US = 900_000_000
+"""What was kept of a series that is not known yet waits for it for so long."""
 Series = tuple[str, str, str]
 """(device, node, property)"""
 
@@ -108,6 +110,9 @@ class Engine:
         self._changes: list[Change] = []
         self._new: list[Subject] = []
         self.now_us = 0
+        self.resumed_us = 0
+        self._unclaimed: dict[tuple[str, str], tuple[int, list[Any]]] = {}
+        self._claims_end_us = FAR_US
         for rule in self.rules.values():
             if rule.kind in ("all", "any"):
                 self._new.append(self._subject(rule, ""))
@@ -165,8 +170,11 @@ class Engine:
 
     def _wait(self, line: Line, rule: Rule, n: int, leaf: Leaf) -> None:
         subject = self._subject(rule, "" if rule.kind in ("all", "any") else line.declared.subject)
-        line.waiting.append((subject, subject.add(leaf, line.declared, n)))
+        part = subject.add(leaf, line.declared, n)
+        line.waiting.append((subject, part))
         self._new.append(subject)
+        if self._unclaimed:
+            self._claim(subject, part)
 
     def watches(self, declared: Declared) -> bool:
         """Whether any rule looks at it."""
@@ -202,6 +210,10 @@ class Engine:
     def tick(self, now_us: int) -> None:
         """Time goes on: about once a second."""
         self.now_us = max(self.now_us, now_us)
+        if self._unclaimed:
+            self._claims_end_us = min(self._claims_end_us, now_us + CLAIM_US)
+            if now_us > self._claims_end_us:
+                self._unclaimed.clear()
         if self._new:
             for subject in dict.fromkeys(self._new):
                 if subject.gone:
@@ -295,11 +307,20 @@ class Engine:
 
     # --- kept -------------------------------------------------------------------------------------------------
 
+    def resume(self, now_us: int) -> None:
+        """After :meth:`restore` by who was away: what did not come meanwhile was not asked for, so silence that has
+        not fired yet counts from now on. What comes late, from the spools, is no news of it."""
+        self.resumed_us = now_us
+        for subject in self.subjects.values():
+            subject.resume(now_us)
+
     def kept(self) -> bytes:
         """All that is needed to go on after a restart."""
         return msgspec.msgpack.encode([KEPT_VERSION, [
-            [rule, name, fingerprint(subject.rule), subject.kept()]
-            for (rule, name), subject in self.subjects.items() if subject.hold.since_us]])
+            *([rule, name, print_, state] for (rule, name), (print_, state) in self._unclaimed.items()
+              if name or not self.subjects[rule, name].hold.since_us),
+            *([rule, name, fingerprint(subject.rule), subject.kept()]
+              for (rule, name), subject in self.subjects.items() if subject.hold.since_us)]])
 
     def take_kept(self, *, memory: bool) -> list[tuple[str, str, bytes]]:
         """(rule, subject, state) of those that stand otherwise since the last call; with ``memory`` also of those that
@@ -312,13 +333,17 @@ class Engine:
                 subject.moved = subject.moved and not memory
         return found
 
-    def restore(self, kept: bytes) -> str | None:
-        """Take over what :meth:`kept` gave, for rules that are still the same; one line where it was unreadable."""
+    def restore(self, kept: bytes, *, later: bool = False) -> str | None:
+        """Take over what :meth:`kept` gave, for rules that are still the same; one line where it was unreadable.
+
+        ``later``: series get known only now and then; theirs is kept for them."""
         try:
             version, rows = msgspec.msgpack.decode(kept)
             if version != KEPT_VERSION:
                 return f"the rules' kept state is of version {version}, not {KEPT_VERSION}: they begin anew"
             for rule, name, print_, state in rows:
+                if later and rule in self.rules and print_ == fingerprint(self.rules[rule]):
+                    self._unclaimed[rule, name] = print_, state
                 self._restore(rule, name, print_, state)
         except (msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
             return f"the rules' kept state cannot be read, they begin anew: {error}"
@@ -340,7 +365,22 @@ class Engine:
         subject.changed = False
         if subject.hold.standing == "firing":
             self.firing[rule, name] = subject
+        if not subject.several:
+            self._unclaimed.pop((rule, name), None)
         return True
+
+    def _claim(self, subject: Subject, part: Part) -> None:
+        """What was kept of a series that has just got known."""
+        key = subject.rule.id, subject.name
+        if key not in self._unclaimed:
+            return
+        print_, state = self._unclaimed[key]
+        if subject.several:
+            subject.restore_part(part, state)
+        else:
+            self._restore(*key, print_, state)
+        if self.resumed_us:
+            subject.resume(self.resumed_us)
 
     @property
     def lines(self) -> Mapping[Series, Line]:

@@ -61,6 +61,11 @@ class Hold:
             self.standing, self.since_us = standing, t_us
         self.calm_from_us, self.due_us = None, FAR_US
 
+    def calm(self, t_us: int) -> None:
+        """What was pending is not."""
+        self.truth = False
+        self._settle("ok", t_us)
+
     def kept(self) -> list[Any]:
         return [self.truth, self.standing, self.since_us, self.calm_from_us, self.due_us]
 

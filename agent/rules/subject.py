@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import Any
 
-from agent.rules.cells import Cell, make
+from agent.rules.cells import Cell, NoDataCell, make
 from agent.rules.declared import Declared
 from agent.rules.hold import FAR_US, Hold
 from agent.rules.local_time import Window
@@ -150,6 +150,18 @@ class Subject:
             return False if False in found else None if None in found else True
         return True if True in found else None if None in found or not found else False
 
+    def resume(self, t_us: int) -> None:
+        """Nobody looked until now."""
+        if self.hold.standing == "firing":
+            return
+        for part in self.parts:
+            if isinstance(part.cell, NoDataCell) and part.hold.standing != "firing":
+                part.cell.resume(t_us)
+                for hold in (part.hold, self.hold):
+                    if hold.standing == "pending":
+                        hold.calm(t_us)
+                self.changed, self.due_us = True, 0
+
     # --- kept -----------------------------------------------------------------------------------------------
 
     def kept(self) -> list[Any]:
@@ -159,9 +171,13 @@ class Subject:
     def restore(self, kept: list[Any]) -> None:
         self.hold.restore(kept[0])
         for part in self.parts:
-            of_part = kept[1].get(f"{part.n}:{part.declared.subject}")
-            if of_part is not None:
-                part.cell.restore(of_part[0])
-                part.hold.restore(of_part[1])
+            self.restore_part(part, kept)
         self.gate.inside, self.gate.next_us, self.said = kept[2:5]
         self.due_us = 0
+
+    def restore_part(self, part: Part, kept: list[Any]) -> None:
+        """Of one of its series."""
+        of_part = kept[1].get(f"{part.n}:{part.declared.subject}")
+        if of_part is not None:
+            part.cell.restore(of_part[0])
+            part.hold.restore(of_part[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from agent.rules.model import Rule, matches, parse
 from agent.settings import SettingsError
@@ -42,6 +42,16 @@ def _why_not(rule: Rule, name: str, device: str, inputs: tuple[str, ...]) -> str
         if not any(matches(leaf.of, *one.split("/")) for one in inputs):
             return f'of = "{leaf.of}": not among device.inputs of {device}, so it does not hear of it'
     return ""
+
+
+def heard(subject: str, device: str, plugins: Collection[str], inputs: Iterable[str]) -> bool:
+    """Whether a series may still come here: of one of this device's plugins, or among its inputs."""
+    if not subject:
+        return True
+    of_device, node, name = subject.split("/")
+    if of_device == device:
+        return node == "sys" or any(node == one or node.startswith(f"{one}-") for one in plugins)
+    return any(matches(one, of_device, node, name) for one in inputs)
 
 
 def topics(rules: Iterable[Rule], device: str) -> list[str]:

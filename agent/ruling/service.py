@@ -17,7 +17,7 @@ import zmq
 from agent import bus
 from agent.clock import ClockState, boottime_us
 from agent.rules.declared import of_reported
-from agent.rules.engine import Engine, Outcome, Sample
+from agent.rules.engine import Engine, Outcome, Sample, fingerprint
 from agent.rules.model import Order, Rule
 from agent.ruling import book, desired, standing
 from agent.ruling.standing import Firing, Standing
@@ -42,6 +42,8 @@ SETTLE_US = 90_000_000
 ENGINE = "engine.bin"
 DECLARED = "declared.json"
 """``<run_dir>/declared.json``: what uplink last said in ``reported``, for who cannot hear MQTT."""
+AWAY_S = 2 * SAVE_S
+"""Not seen for longer than that, a series' silence counts from now on: it was this process that did not look."""
 MAX_READ = 2000
 
 
@@ -63,6 +65,9 @@ class Ruling:
         self._declared_ns = 0
         self._declared: list[Any] = []
         self._standing = Standing(self._folder)
+        plugins = {entry.id for entry in settings.plugins.values() if entry.enabled}
+        self._forgot = self._standing.keep_only(
+            self._by_id, lambda subject: book.heard(subject, device.id, plugins, device.inputs))
         self._context: zmq.Context[Any] = zmq.Context(io_threads=1)
         self._lane = bus.connect(self._context, device.run_dir, RULES)
         self._lane.setsockopt(zmq.SNDTIMEO, 0)
@@ -76,6 +81,7 @@ class Ruling:
         self._shown = b""
         self._stop = False
         self.engine = self._engine(restore=True)
+        self._look_at_declared()
 
     def stop(self, *_: object) -> None:
         self._stop = True
@@ -93,7 +99,7 @@ class Ruling:
         for line in (self._standing.problem, *self.refused.values()):
             if line:
                 self._log.warning("%s", line)
-        if self._standing.keep_only(set(self._by_id)):
+        if self._forgot:
             self._save_standing()
         poller = zmq.Poller()
         for item in (self._fan, self._lane, wakeup):
@@ -155,7 +161,9 @@ class Ruling:
         engine = Engine(self.rules, self._declared, self._zone)
         if restore:
             try:
-                refused = engine.restore((self._folder / ENGINE).read_bytes())
+                refused = engine.restore((self._folder / ENGINE).read_bytes(), later=True)
+                if not 0 <= time.time() - (self._folder / ENGINE).stat().st_mtime < AWAY_S:
+                    engine.resume(self._now_us())
             except FileNotFoundError:
                 refused = None
             except OSError as error:
@@ -231,7 +239,7 @@ class Ruling:
         for one in outcomes:
             key = one.rule, one.subject
             if one.standing == "firing" and key not in firing:
-                firing[key] = Firing(one.since_us, one.text)
+                firing[key] = Firing(one.since_us, one.text, fingerprint(self._by_id[one.rule]))
                 changed = True
             elif one.standing == "ok" and key in firing and boottime_us() >= self._settled_us:
                 del firing[key]

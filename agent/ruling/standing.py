@@ -4,10 +4,14 @@ process is killed in between."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
+from agent.rules.engine import fingerprint
+from agent.rules.model import Rule
 
 FILE = "firing.json"
 
@@ -15,6 +19,8 @@ FILE = "firing.json"
 class Firing(Struct, frozen=True):
     since_us: int
     text: str
+    print: int = 0
+    """:func:`agent.rules.engine.fingerprint` of the rule that fired: another rule under its id fires for itself."""
 
 
 class Standing:
@@ -32,10 +38,12 @@ class Standing:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             self.problem = f"{self._path} cannot be read ({error}): what still holds fires anew, with its orders"
 
-    def keep_only(self, rules: set[str]) -> bool:
-        """Forget rules that are no more; True when there was one."""
+    def keep_only(self, rules: Mapping[str, Rule], heard: Callable[[str], bool] = lambda subject: True) -> bool:
+        """Forget what fired for rules that are no more or say something else now, and for a subject that is not
+        ``heard`` any more, since nobody would ever see it well again; True when there was one."""
         before = len(self.firing)
-        self.firing = {key: what for key, what in self.firing.items() if key[0] in rules}
+        self.firing = {(rule, subject): what for (rule, subject), what in self.firing.items()
+                       if rule in rules and what.print == fingerprint(rules[rule]) and heard(subject)}
         return len(self.firing) != before
 
     def text_of(self, rule: str) -> str | None:

@@ -76,7 +76,8 @@ def plan(settings: Settings, *, memory_bytes: int | None = None) -> Plan:
         programs.append(Program(name, (name,), GUARD_HANG_S, _hash(_section(settings, entry.id))))
     wanted = desired.read(settings.device.data_dir)
     if wanted is not None and wanted.rules:
-        section = [_section(settings, RULES), settings.device.id, wanted.version, wanted.rules]
+        section = [_section(settings, RULES), settings.device.id, wanted.version, wanted.rules,
+                   sorted(entry.id for entry in settings.plugins.values() if entry.enabled)]
         programs.append(Program(RULES, (RULES,), RULES_HANG_S, _hash(section)))
     for word, members in together.items():
         ids = tuple(entry.id for entry, _ in members)

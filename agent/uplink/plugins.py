@@ -66,7 +66,8 @@ class Plugins:
                  on_now: Callable[[bus.Now], object] = lambda now: None,
                  on_mqtt: Callable[[bus.Listen | bus.Publish], object] = lambda message: None,
                  on_rules: Callable[[bus.RulesState | bus.Order, Callable[[bus.Done], object]], object]
-                 = lambda message, answer: None) -> None:
+                 = lambda message, answer: None,
+                 on_rule_alert: Callable[[bus.Alert], object] = lambda alert: None) -> None:
         self.lane = lane
         self.fan = fan
         self.store = store
@@ -77,6 +78,7 @@ class Plugins:
         self.on_now = on_now
         self.on_mqtt = on_mqtt
         self.on_rules = on_rules
+        self.on_rule_alert = on_rule_alert
         self.known: dict[str, Known] = {}
         self._gone: dict[str, str] = {}
         """Instance -> run of the process that agent.toml no longer names."""
@@ -138,7 +140,7 @@ class Plugins:
                     known.health, known.silent = message, False
                 self.sink.on_health(message)
             case bus.Alert():
-                self.sink.on_alert(message)
+                (self.on_rule_alert if message.instance == "rules" else self.sink.on_alert)(message)
             case bus.LogLine():
                 self.sink.on_log(message)
             case bus.Answer():

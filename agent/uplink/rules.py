@@ -81,12 +81,27 @@ class Rules:
                     path.unlink()  # a rule that comes again fires anew
         return True
 
+    def lives_here(self, rule: str) -> bool:
+        """Whether the hub wants it here. The process goes on with the rules it was started with until the watchdog has
+        seen that there are others: a rule that has moved or is no more says and does nothing meanwhile."""
+        return self.wanted is not None and rule in self.wanted.rules
+
+    def on_alert(self, alert: bus.Alert) -> None:
+        """Of the process ``rules``."""
+        if alert.text is None or self.lives_here(alert.id.removeprefix("rule-")):
+            self._uplink.state.on_alert(alert)
+
     def on_rules(self, message: bus.RulesState | bus.Order, answer: Callable[[bus.Done], object]) -> None:
         """Of the process ``rules``; an order may also come from a plugin. ``answer`` reaches who gave it."""
         if isinstance(message, bus.RulesState):
-            self.state = message
+            if self.wanted is not None and self.wanted.rules:
+                self.state = message
             return
         of_rules = message.instance == "rules"
+        if of_rules and not self.lives_here(message.who.removeprefix("rule:")):
+            log.info("%s lives here no more: %s/%s is not set", message.who, message.node, message.property)
+            answer(bus.Done(message.id, False, "this rule lives here no more", None))
+            return
         who = message.who if of_rules else f"plugin:{message.instance}"
 
         def done(now_true: Any, refusal: str | None) -> None:

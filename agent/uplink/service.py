@@ -106,7 +106,8 @@ class Uplink:
         self.plugins = Plugins(self.lane, self.fan, self.keeper, self.state, commit_s=loaded.spool.commit_s,
                                commit_rows=loaded.spool.commit_rows, on_answer=self.state.on_answer,
                                on_now=self._on_now, on_mqtt=self._on_mqtt,
-                               on_rules=lambda message, answer: self.rules.on_rules(message, answer))
+                               on_rules=lambda message, answer: self.rules.on_rules(message, answer),
+                               on_rule_alert=lambda alert: self.rules.on_alert(alert))
         self.foreign = ForeignLane(device.id, subscribe=self.link.subscribe, unsubscribe=self.link.unsubscribe,
                                    publish=lambda topic, data: self.link.publish(topic, data, qos=1, retain=False),
                                    send=self.plugins.send_mqtt)

@@ -10,12 +10,18 @@ LEAST = 3
 """A shorter word says nothing, and is in every other one."""
 _SECRETS = re.compile(
     r"(?P<url>://)[^\s/@'\"]+@"  # user and password in a URL
-    r"|(?P<key>(?:pass(?:word|wd)?|secret|token|api_?key|\bpin|\bpuk|msisdn|authorization|one-time code[^:\n]{0,60})"
-    r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)[^\s'\",;&}]{3,}"
+    r"|(?P<key>(?:pass(?:word|wd|phrase)?|secret|token|api_?key|[?&]key|\bc?pin|\bpuk|msisdn|authorization"
+    r"|one-time code[^:\n]{0,60})(?:\\*['\"])?\s*[:=]\s*(?:bearer\s+|basic\s+)?(?:\\*['\"])?)"
+    r"(?:[^\s'\",;&}\\]|\\[^'\"\s]){3,}"  # within an object of JSON a quote is \", and stays
     r"|(?P<bearer>\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"
-    r"|(?P<path>https?://[^\s/]+/)[^\s'\"]*[A-Za-z0-9_-]{20,}[^\s'\"]*",  # a web hook's path is its password
+    r"|(?P<pin>\b(?:pin|puk)\s+)[0-9]{4,8}\b"
+    r"|(?P<ours>\bhut_)[A-Za-z0-9_-]{8,}"
+    r"|(?P<path>https?://[^\s/]+/)[^\s'\"]*[A-Za-z0-9_-]{20,}[^\s'\"]*"  # a web hook's path is its password
+    r"|(?P<channel>\b(?!(?:https?|mqtts?|wss?|rtsps?|rtmp|tcp|udp|tls|ssl|ipc|file|inproc|unix|socket|rfc2217)://)[a-z][a-z0-9+.-]{1,20}://)"
+    r"[^\s'\"]+",  # tgram://, ntfys://: all of a channel's address opens it
     re.IGNORECASE)
-_CALLED = re.compile(r"(?<![0-9A-Za-z.:-])(?:\+|00)[0-9](?:[ ./()-]?[0-9]){6,13}(?![0-9A-Za-z])"
+_CALLED = re.compile(r"(?<![0-9])\+[1-9](?:[ ./()-]?[0-9]){6,13}(?![0-9A-Za-z])"
+                     r"|(?<![0-9A-Za-z.:-])00[0-9](?:[ ./()-]?[0-9]){6,13}(?![0-9A-Za-z])"
                      r"|(?<![0-9A-Za-z.:_/-])0[1-9](?:[ .-]?[0-9]{2}){4}(?![0-9A-Za-z.:-])")
 _NUMBER = re.compile(r"\+?[0-9](?:[ ./()-]?[0-9]){5,}")
 _NAMED = re.compile(r"(?i)\b(\w*(?:password|passwd|passphrase|secret|token|api_?key|credential|authorization|pin|puk))"
@@ -36,7 +42,7 @@ def redacted(line: str) -> str:
     def hidden(found: re.Match[str]) -> str:
         if found["url"]:
             return f"://{HIDDEN}@"
-        return f"{found['key'] or found['bearer'] or found['path']}{HIDDEN}"
+        return f"{found[found.lastgroup or 0]}{HIDDEN}"
 
     return _CALLED.sub(HIDDEN, _SECRETS.sub(hidden, line))
 

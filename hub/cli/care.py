@@ -37,7 +37,7 @@ def migrate(config: Path | None, as_json: bool) -> None:
 @json_option
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 def backup(config: Path | None, as_json: bool, target: Path | None) -> None:
-    """Copy samples, users and keys into the folder TARGET while the hub runs, and read the copy back.
+    """Copy samples, rules, alerts, logbook, users and keys into the folder TARGET while the hub runs; read it back.
 
     Without TARGET: <data_dir>/backups/<UTC time>."""
     from hub.store import backup as copies

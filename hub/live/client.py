@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 QUEUE = 200_000
 CONNECT_TIMEOUT_S = 10.0
+QUIET_S = 4.0
 MARK = topics.response(topics.HUB, "web-mark")
 """We publish here to ourselves: when it comes back, everything retained that we subscribed to before it has come."""
 ANSWERS = f"{topics.OURS}/+/response/+"
@@ -123,11 +124,23 @@ class LiveClient:
 
     def stop(self) -> None:
         self._stopping.set()
+        if self.connected[0]:
+            self._quiet()
         self._client.disconnect()
         self._put("stop", None)
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(5)
+
+    def _quiet(self) -> None:
+        """A socket that is closed with something unread in it resets the connection: the broker then may not see our
+        last messages and the DISCONNECT, and publishes the will of one that ended in good order."""
+        done = threading.Event()
+        self._client.on_unsubscribe = lambda *_: done.set()
+        with self._lock:
+            filters = list(self._subscribed)
+        if filters and self._client.unsubscribe(filters)[0] == mqtt.MQTT_ERR_SUCCESS:
+            done.wait(QUIET_S)
 
     @property
     def connected(self) -> tuple[bool, int | None]:
@@ -200,6 +213,10 @@ class LiveClient:
         """Send a message to ourselves; ``then`` is called, on a thread of ours, when the broker has brought it back.
         Raises NotConnected."""
         self._mark(secrets.token_hex(8), then)
+
+    def read_anew(self) -> None:
+        """Read all that is retained again: the broker may have left something out."""
+        self._put("anew", None)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """At least once. Raises NotConnected."""
@@ -280,12 +297,14 @@ class LiveClient:
             match what:
                 case "message":
                     self._message(value)
+                case "anew":
+                    self._begin()
                 case "connected":
                     log.info("connected to the broker %s:%d", self.connection.host, self.connection.port)
                     self._set_connected(True)
                     self._begin()
                 case "refused" | "disconnected":
-                    if self._set_connected(False):
+                    if self._set_connected(False) and not self._stopping.is_set():
                         log.warning("lost the broker %s:%d: %s", self.connection.host, self.connection.port, value)
 
     def _set_connected(self, connected: bool) -> bool:

@@ -69,7 +69,7 @@ class Devices:
             return
         late = " (noticed late)" if told.retained and known else ""
         if told.text == "lost":
-            self._line(told, "warning", f"lost: it does not answer any more{late}")
+            self._line(told, "error", f"lost: it does not answer any more{late}")
         elif told.text == "disconnected":
             self._line(told, "info", f"stopped in good order{late}")
         elif told.text == "ready" and away_us is not None:

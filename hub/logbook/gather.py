@@ -190,9 +190,12 @@ def together(pending: Iterable[Tapped | Said]) -> list[tuple[Tapped | Said, int]
 
 
 def of_alert(event: Event) -> Entry | None:
-    """None for what the logbook knows already: its own lines that became alerts, as they open."""
+    """None for what the logbook knows already: its own lines that became alerts, as they open; a device that comes and
+    goes, of which the device's own lines tell, unless others are explained by it."""
     alert = event.alert
     if event.what in ("opened", "worse") and alert.key.startswith(("crash:", alarms.PREFIX)):
+        return None
+    if event.what in ("opened", "resolved") and alert.key.startswith("lost:") and not event.children:
         return None
     machine, service = where(alert.subject)
     more = f" ({event.children} more because of it)" if event.children else ""
@@ -200,7 +203,7 @@ def of_alert(event: Event) -> Entry | None:
     severity = ALERT_SEVERITY[alert.severity] if event.what in ("opened", "worse", "again") else "info"
     return Entry(event.t_us, machine, service, severity, text, "alert", who=event.who,
                  key=f"alert:{alert.id}:{event.what}:{event.t_us}",
-                 detail="\n".join(line for line in (alert.kept, alert.do) if line))
+                 detail="\n".join(line for line in (alert.kept, alert.do) if line), link=f"/alerts/{alert.id}")
 
 
 def where(subject: str) -> tuple[str, str]:

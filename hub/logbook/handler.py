@@ -122,7 +122,8 @@ def install(run_dir: Path, part: str, root: logging.Logger | None = None) -> Lin
     root.addHandler(lines)
     hook(lines)
     _installed.append(lines)
-    lines.tell("start", "info", f"{part} started")
+    if part != "notify":  # which says it itself, with what may be missing
+        lines.tell("start", "info", f"{part} started")
     atexit.register(_end, lines)
     return lines
 

@@ -44,17 +44,22 @@ def run(reader: Reader, rule: Rule, declared: Iterable[Declared], rows: Iterable
         raise TooMuch(f"it looks at {len(chosen)} series, a dry run at {MAX_SERIES} at most: narrow its of for the run")
     total = sum(reader.count(row.id, start_us, now_us) or row.samples for row, _ in chosen)
     notes: set[str] = set()
-    streams, matched = [], []
+    streams, matched, primes = [], [], []
     for row, leaves in chosen:
         stream, apart_s = _stream(reader, row, leaves, start_us, now_us, total > EVERY, notes)
         streams.append(stream)
         one = known.get((row.device, row.node, row.property.replace("-", "_"))) or of_row(row)
+        first = reader.before(row.id, start_us)
+        if first is not None:
+            primes.append(Sample(row.device, row.node, one.property, first.t_us, first.value, first.quality))
+        elif row.t_us:
+            one = replace(one, expected=False)  # it was not there yet: its silence begins with its first sample
         if one.max_age_s is not None and apart_s:
             one = replace(one, max_age_s=one.max_age_s + 2 * apart_s)  # what came all the time stands in one value
         matched.append(one)
     ends = time.monotonic() + seconds
     return dry_run(rule, matched, heapq.merge(*streams, key=lambda one: one.t_us),
-                   zone, start_us=start_us, end_us=now_us, note="; ".join(sorted(notes)),
+                   zone, start_us=start_us, end_us=now_us, before=primes, note="; ".join(sorted(notes)),
                    go_on=lambda: time.monotonic() < ends)
 
 

@@ -4,17 +4,15 @@ so that neither a lost hint nor a restart leaves a sample out."""
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import zmq
 from msgspec import DecodeError, msgpack
 
-from agent import bus
 from agent.rules.engine import Engine, Line
 from agent.rules.model import Forecast, Frozen, NeverZero, Rate
 from agent.rules.subject import Part
+from hub.hearing import Hearing
 from hub.settings import Settings
 from hub.store.reader import Reader, SeriesRow
 
@@ -29,35 +27,19 @@ ROUND_S = 300
 """Each watched series is looked at so often, hint or not."""
 
 
-class Hints(threading.Thread):
+class Hints(Hearing):
     """Hears which series ingest has committed."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(name="rules-hints", daemon=True)
-        self._endpoint = bus.endpoint(settings.hub.run_dir, "committed")
-        self._stopping = threading.Event()
+        super().__init__(settings.hub.run_dir, "committed", self._hear)
         self.queue: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
 
-    def run(self) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        with context.socket(zmq.SUB) as socket:
-            socket.setsockopt(zmq.SUBSCRIBE, b"")
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.RCVTIMEO, 500)
-            socket.connect(self._endpoint)
-            while not self._stopping.is_set():
-                try:
-                    payload = socket.recv()
-                except zmq.Again:
-                    continue
-                try:
-                    told: Any = msgpack.decode(payload)
-                    self.queue.put([int(id_) for id_ in told["series"]])
-                except (DecodeError, KeyError, TypeError, ValueError):
-                    continue  # of a newer ingest: the rounds find what it stored
-
-    def stop(self) -> None:
-        self._stopping.set()
+    def _hear(self, payload: bytes) -> None:
+        try:
+            told: Any = msgpack.decode(payload)
+            self.queue.put([int(id_) for id_ in told["series"]])
+        except (DecodeError, KeyError, TypeError, ValueError):
+            return  # of a newer ingest: the rounds find what it stored
 
     def take(self) -> set[int]:
         found: set[int] = set()

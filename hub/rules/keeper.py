@@ -63,6 +63,7 @@ class Rules(Part):
         self._saved_us = 0
         self._caught_up = False
         self._changed = True
+        self._resumed = False
 
     def begin(self) -> None:
         self._began_us = self._saved_us = self.hall.now_us()
@@ -177,6 +178,9 @@ class Rules(Part):
         else:
             for (rule, subject), state in stored.items():
                 engine.restore_one(rule, subject, state)
+            if not self._resumed:  # while this process was away nobody looked: silence counts from now on
+                engine.resume(now_us)
+                self._resumed = True
         gone = [key for key in stored if key not in engine.subjects]
         rules_rows.forget_states(self.hall.db, gone)
         for firing in rules_rows.open_firings(self.hall.db):
@@ -185,12 +189,13 @@ class Rules(Part):
         self.engine = engine
         self._general = {one.id for one in self.entries if one.origin == "default" and one.rule is not None
                          and one.rule.kind in ("state", "override", "never_zero")}
-        self.intake.watch(engine, self._rows.values(), self._line, now_us)
+        # what a device has declared no more (its plugin was removed) is only history
+        self.intake.watch(engine, [row for row in self._rows.values() if row.node == "sys" or of_name(row) in
+                                   self._declared or self._reported.get(row.device) is None], self._line, now_us)
 
     def _line(self, row: SeriesRow) -> Line:
         assert self.engine is not None
-        one = self._declared.get((row.device, row.node, row.property.replace("-", "_")))
-        return self.engine.line(one or of_row(row))
+        return self.engine.line(self._declared.get(of_name(row)) or of_row(row))
 
     def _hear_sys(self, now_us: int) -> None:
         """What agents publish of themselves and do not record."""
@@ -285,6 +290,11 @@ class Rules(Part):
     def standing(self) -> dict[str, Any]:
         """For the desk: how far behind the samples it is."""
         return {"behind": len(self.intake.behind), "samples": self.intake.samples, "caught_up": self._caught_up}
+
+
+def of_name(row: SeriesRow) -> tuple[str, str, str]:
+    """The key of its declaration."""
+    return row.device, row.node, row.property.replace("-", "_")
 
 
 def _plugins(told: Reported | None) -> object:

@@ -57,6 +57,8 @@ class Orders:
                 n = rules_rows.end_firing(self._hall.db, change.rule, change.subject, change.t_us)
             if rule is None or n is None or now_us - change.t_us > FRESH_US:
                 continue
+            if rules_rows.fires_elsewhere(self._hall.db, change.rule, change.subject):
+                continue  # the first of its subjects begins, the last one ends it
             phase = "then" if change.fires else "back"
             for nth, order in enumerate(rule.then if change.fires else rule.back):
                 self._intend(n, change, phase, nth, order, now_us)

@@ -112,7 +112,7 @@ class AlertsReader:
         self._db: sqlite3.Connection | None = None
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """[] while there is no file yet."""
+        """[] while there is no file yet, or not yet its tables: notify makes them at its first start."""
         with self._lock:
             if self._db is None:
                 if not self.path.exists():
@@ -121,7 +121,12 @@ class AlertsReader:
                 self._db.row_factory = sqlite3.Row
             try:
                 with connect.reading(self._db, self.path) as db:
-                    return db.execute(sql, values).fetchall()
+                    try:
+                        return db.execute(sql, values).fetchall()
+                    except sqlite3.OperationalError:
+                        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                            return []
+                        raise
             except StoreError:
                 self._db.close()
                 self._db = None

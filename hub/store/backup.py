@@ -1,7 +1,7 @@
 """Copies of the hub that are known to be good, and the way back.
 
-A backup is a folder: ``samples.db``, ``web.db``, ``ca/`` (the hub's keys: keep it as safe as the hub) and
-``manifest.json`` with a hash of each file and the counts inside. It is made beside its name and renamed when it has
+A backup is a folder: ``samples.db``, ``alerts.db``, ``web.db``, ``ca/`` (the hub's keys: keep it as safe as the hub)
+and ``manifest.json`` with a hash of each file and the counts inside. It is made beside its name and renamed when it has
 been read back, so a folder of the right name is a whole backup. The hub goes on while it is made: the copy comes from
 a read-only connection in one snapshot, which can neither write nor checkpoint (B23).
 """
@@ -19,11 +19,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from hub.store import connect, schema
+from hub.store import connect, outbox_rows, schema
 from hub.store.errors import SecondHub, StoreError, named
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.db"
+ALERTS = "alerts.db"
 WEB = "web.db"
 CA = "ca"
 
@@ -53,8 +54,9 @@ def backup(data_dir: Path, target: Path | None = None) -> tuple[Path, Manifest]:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)
         _copy_database(source, scratch / SAMPLES)
-        if (data_dir / WEB).exists():
-            _copy_database(data_dir / WEB, scratch / WEB)
+        for name in (ALERTS, WEB):
+            if (data_dir / name).exists():
+                _copy_database(data_dir / name, scratch / name)
         if (data_dir / CA).is_dir():
             shutil.copytree(data_dir / CA, scratch / CA, ignore=shutil.ignore_patterns("*.lock"))
         manifest = _describe(scratch)
@@ -95,14 +97,16 @@ def check(folder: Path) -> Manifest:
 
 
 def restore(folder: Path, data_dir: Path, everything: bool = False) -> tuple[Manifest, str]:
-    """Put a backup in place of the samples; ``everything``: users and keys too. Returns the new generation.
+    """Put a backup in place of samples, rules, alerts and logbook; ``everything``: users and keys too. Returns the new
+    generation.
 
     The hub must not run. What was there is kept beside it. Agents see the new generation, ask up to where the hub
     has their batches, and send again what is missing (they keep 24 h). Raises StoreError."""
     manifest = check(folder)
     path = data_dir / SAMPLES
     data_dir.mkdir(parents=True, exist_ok=True)
-    _refuse_running(path)
+    for name in (SAMPLES, ALERTS):
+        _refuse_running(data_dir / name)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     fresh = data_dir / f".{SAMPLES}.restored"
     shutil.copyfile(folder / SAMPLES, fresh)
@@ -115,16 +119,41 @@ def restore(folder: Path, data_dir: Path, everything: bool = False) -> tuple[Man
         database.close()
     with fresh.open("rb+") as file:
         os.fsync(file.fileno())
+    _put(fresh, path, stamp)
+    if (folder / ALERTS).exists():
+        _restore_alerts(folder / ALERTS, data_dir / ALERTS, stamp)
+    if everything:
+        _restore_rest(folder, data_dir, stamp)
+    _sync(data_dir)
+    return manifest, generation
+
+
+def _put(fresh: Path, path: Path, stamp: str) -> None:
+    """In place of what was there, which is kept beside it."""
     for tail in ("-wal", "-shm", ""):
         old = Path(f"{path}{tail}")
         if old.exists():
             old.replace(f"{path}.replaced-{stamp}{tail}")
     fresh.replace(path)
     Path(f"{path}{connect.CORRUPT_MARK}").unlink(missing_ok=True)
-    if everything:
-        _restore_rest(folder, data_dir, stamp)
-    _sync(data_dir)
-    return manifest, generation
+
+
+def _restore_alerts(source: Path, path: Path, stamp: str) -> None:
+    """What waited to be sent when the copy was made is of another day: nobody is told of it now."""
+    fresh = path.with_name(f".{path.name}.restored")
+    shutil.copyfile(source, fresh)
+    fresh.chmod(0o600)
+    database = sqlite3.connect(fresh, isolation_level=None)
+    try:
+        for statement in outbox_rows.FORGET_WAITING:
+            database.execute(statement)
+    except sqlite3.Error as error:
+        raise named(error, source) or StoreError(f"{source}: {error}") from error
+    finally:
+        database.close()
+    with fresh.open("rb+") as file:
+        os.fsync(file.fileno())
+    _put(fresh, path, stamp)
 
 
 def _restore_rest(folder: Path, data_dir: Path, stamp: str) -> None:

@@ -97,6 +97,13 @@ CREATE TABLE replies (
 ) WITHOUT ROWID;
 """
 
+FORGET_WAITING = (
+    "DELETE FROM notices WHERE state = 'waiting'",
+    "UPDATE messages SET state = 'dropped', error = 'it waited when a backup was made' "
+    "WHERE state IN ('ready', 'sending')",
+    "DELETE FROM ladder",
+)
+"""For a file that comes out of a backup."""
 State = Literal["ready", "sending", "sent", "given_up", "dropped"]
 DAY_US = 86_400_000_000
 KEPT_US = 90 * DAY_US

@@ -239,6 +239,14 @@ class Reader:
                               "t_us < ? ORDER BY t_us LIMIT ?", (series_id, start_us, end_us, limit)).fetchall()
         return [Sample(t, values.loaded(value, boolean), quality) for t, value, quality in rows]
 
+    def before(self, series_id: int, t_us: int) -> Sample | None:
+        """The newest sample that is older than so."""
+        with self.snapshot() as db:
+            row = db.execute("SELECT t_us, value, quality, (SELECT datatype = 'boolean' FROM series WHERE id = ?1) "
+                             "FROM samples WHERE series_id = ?1 AND t_us < ?2 ORDER BY t_us DESC LIMIT 1",
+                             (series_id, t_us)).fetchone()
+        return None if row is None else Sample(row[0], values.loaded(row[1], bool(row[3])), row[2])
+
     def since(self, after: Iterable[tuple[int, int]], until_us: int, limit: int
               ) -> tuple[list[tuple[int, Sample]], list[int]]:
         """What is newer than so many (series, us), up to ``until_us``, series by series, and the series whose newer

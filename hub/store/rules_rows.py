@@ -153,6 +153,12 @@ def open_firings(db: Rows) -> list[FiringRow]:
                                                "WHERE to_us IS NULL ORDER BY n")]
 
 
+def fires_elsewhere(db: AlertsDb, rule: str, subject: str) -> bool:
+    """Whether a rule fires for another subject than this."""
+    return bool(db.rows("SELECT 1 FROM rule_firings WHERE rule = ? AND subject != ? AND to_us IS NULL LIMIT 1", rule,
+                        subject))
+
+
 def firings(db: Rows, rule: str | None = None, limit: int = 50) -> list[FiringRow]:
     """Newest first."""
     return [FiringRow(*row) for row in db.rows(

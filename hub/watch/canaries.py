@@ -5,16 +5,14 @@ Only ``Ears`` has a thread and a socket; the rest is called within notify's seco
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from typing import Any
 
-import zmq
 from msgspec import DecodeError, Struct, msgpack
 
-from agent import bus
 from hub.fleet.facts import SYS
+from hub.hearing import Hearing
 from hub.live import LiveDevice
 from hub.settings import Settings
 from hub.store.errors import StoreError
@@ -40,28 +38,13 @@ class Heard(Struct, frozen=True):
     """When notify heard of it."""
 
 
-class Ears(threading.Thread):
+class Ears(Hearing):
     """Hears what ingest has committed; stamps it on arrival."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(name="canary-ears", daemon=True)
-        self._endpoint = bus.endpoint(settings.hub.run_dir, "committed")
-        self._stopping = threading.Event()
+        super().__init__(settings.hub.run_dir, "committed", lambda payload: self.take(payload, time.time_ns() // 1000))
         self.heard: deque[Heard] = deque(maxlen=MAX_WAITING)
         self.others: set[int] = set()
-
-    def run(self) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        with context.socket(zmq.SUB) as socket:
-            socket.setsockopt(zmq.SUBSCRIBE, b"")
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.RCVTIMEO, 500)
-            socket.connect(self._endpoint)
-            while not self._stopping.is_set():
-                try:
-                    self.take(socket.recv_multipart()[-1], time.time_ns() // 1000)
-                except zmq.Again:
-                    continue
 
     def take(self, payload: bytes, got_us: int) -> None:
         try:
@@ -73,9 +56,6 @@ class Ears(threading.Thread):
                     self.heard.append(Heard(device, id_, int(change[0]), got_us))
         except (DecodeError, KeyError, TypeError, ValueError, IndexError, AttributeError):
             return  # from a newer ingest, perhaps: the store has it all
-
-    def stop(self) -> None:
-        self._stopping.set()
 
 
 class Sorter:

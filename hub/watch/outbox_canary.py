@@ -49,6 +49,10 @@ class OutboxCanary:
                 0, new_key(), CANARY, "", "test", "info", 0, "canary", "canary", False, "ready", now_us, now_us, 0, 0,
                 None, ""), [])
 
+    def rolled_back(self) -> None:
+        """The message was never committed: another one may have its number by now."""
+        self._under_way = self._sent_us = None
+
     def conditions(self, now_us: int) -> Iterable[Condition]:
         if self._under_way is not None and now_us - self._under_way.made_us > LATE_US:
             yield Condition("hub:outbox", "hub", "critical",

@@ -20,7 +20,7 @@ from hub.store import watch_rows
 from hub.store.errors import StoreError
 from hub.store.watch_rows import Canary, DiskPoint
 from hub.watch import hub_side, judge
-from hub.watch.canaries import SERIES, Ears, Sorter
+from hub.watch.canaries import SERIES, SKEW_US, Ears, Sorter
 from hub.watch.canaries import judge as timed
 from hub.watch.deadman import DeadMan, Word
 from hub.watch.homie import HubDevice
@@ -70,7 +70,12 @@ class Watch(Part):
         self._echo_s = time.monotonic()
         self._held_until_us = 0
         self._next_restart_us = 0
+        self._restart: watch_rows.Staged | None = None
+        """Taken off the list in this second; ordered once that is committed."""
         self._carried: list[Entry] = []
+        self._written = 0
+        """So many of them are in this second's transaction."""
+        self._rolled_back = False
         self._lock = threading.Lock()
         self._trouble = ""
 
@@ -106,13 +111,16 @@ class Watch(Part):
     # --- each second --------------------------------------------------------------------------------------------
 
     def step(self, now_us: int) -> None:
+        if self._rolled_back:
+            self._read_again()
         self._take_canaries(now_us)
         self.outbox.step(now_us)
         self._note_disk(now_us)
         with self._lock:
-            carried, self._carried = self._carried, []
+            carried = list(self._carried)
         for entry in carried:
             self.hall.logbook.add(entry)
+        self._written = len(carried)
         if now_us - self._looked_us >= LOOK_US or now_us < self._looked_us:
             self._looked_us = now_us
             self._look(now_us)
@@ -122,6 +130,12 @@ class Watch(Part):
         return self._found
 
     def after(self, now_us: int) -> None:
+        with self._lock:
+            del self._carried[:self._written]
+        self._written = 0
+        if self._restart is not None:
+            threading.Thread(target=self._order, args=(self._restart,), name="restart", daemon=True).start()
+            self._restart = None
         self.pulse.beat()
         self._send_echo()
         up, since_us = self.hall.client.connected
@@ -129,7 +143,16 @@ class Watch(Part):
         self._say(self._trouble)
 
     def store_failed(self, error: str) -> None:
+        self._restart = None  # it waits still: ordered now, it would be ordered again in every second
+        self._written, self._rolled_back = 0, True
         self._say("the hub's alert database cannot be written")
+
+    def _read_again(self) -> None:
+        """What this process believes to be kept was never committed."""
+        self.canaries = watch_rows.canaries(self.hall.db)
+        self._points = watch_rows.disk_points(self.hall.db)
+        self.outbox.rolled_back()
+        self._caught_up, self._rolled_back = False, False
 
     # --- canaries -----------------------------------------------------------------------------------------------
 
@@ -150,9 +173,11 @@ class Watch(Part):
             return  # there is no store yet
         self._caught_up = True
         for device, t_us in newest.items():
-            self._note(device, t_us, now_us, None, "late")
+            if t_us <= now_us + SKEW_US:
+                self._note(device, t_us, now_us, None, "late")
 
     def _note(self, device: str, t_us: int, got_us: int, latency_us: int | None, how: str) -> None:
+        t_us = min(t_us, got_us)  # a clock that is ahead must not make those to come look old
         if watch_rows.note_canary(self.hall.db, device, t_us, got_us, latency_us, how):
             self.canaries = watch_rows.canaries(self.hall.db)
 
@@ -208,7 +233,10 @@ class Watch(Part):
             return  # that is what the age says
 
     def _echoed(self) -> None:
+        late = self._echo_age() > ECHO_LATE_S
         self._echo_s = time.monotonic()
+        if late:  # a broker whose queue for us was full has dropped some: a state among them would stay wrong for good
+            self.hall.client.read_anew()
 
     def _echo_age(self) -> float:
         return time.monotonic() - self._echo_s
@@ -266,12 +294,12 @@ class Watch(Part):
             if device is None or device.state not in HERE:
                 if now_us - one.asked_us > DISK_US:
                     watch_rows.unstage(self.hall.db, one.id)
-                    self._carry(Entry(now_us, one.machine, "restart", "warning",
-                                      f"the restart of {one.what} was given up: the device is away", who=one.who))
+                    self.hall.logbook.add(Entry(
+                        now_us, one.machine, "restart", "warning",
+                        f"the restart of {one.what} was given up: the device is away", who=one.who))
                 continue
             watch_rows.unstage(self.hall.db, one.id)  # at most once: a restart that is lost is asked for again
-            self._next_restart_us = now_us + BETWEEN_US
-            threading.Thread(target=self._order, args=(one,), name="restart", daemon=True).start()
+            self._next_restart_us, self._restart = now_us + BETWEEN_US, one
             return
 
     def _order(self, one: watch_rows.Staged) -> None:

@@ -14,7 +14,6 @@ from werkzeug.wrappers import Response as BaseResponse
 from hub.alerts.graph import device_of
 from hub.alerts.silence import MAX_MATCH, MAX_MINUTES, MAX_WHY
 from hub.alerts.telling import RANK
-from hub.notify.asks import Away, Refused
 from hub.store import alert_rows
 from hub.store.alert_rows import Row, Silence, Step, Told
 from hub.store.errors import StoreError
@@ -122,14 +121,6 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
     def acts() -> bool:
         return g.caller.role in ("operator", "admin")
 
-    def ask(name: str, args: dict[str, Any]) -> Any:
-        try:
-            return hut.ask(name, args)
-        except Refused as error:
-            abort(409, str(error))
-        except Away as error:
-            abort(503, str(error))
-
     def known(alert_id: int) -> Row:
         row = alert_rows.one(hut.alerts, alert_id) if alert_id < MAX_ID else None
         if row is None:
@@ -196,7 +187,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
     @needs("operator")
     def acknowledge(alert_id: int) -> BaseResponse:
         row = known(alert_id)
-        ask("alert.acknowledge", {"id": row.id})
+        hut.ask("alert.acknowledge", {"id": row.id})
         audit.note("acknowledge", f"alert {row.id}", row.title)
         return back(f"/alerts/{row.id}" if request.form.get("one") else "/alerts", t("alerts.acknowledged_done"))
 
@@ -207,7 +198,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
         given = request.form.get("minutes", "")
         if not given.isdecimal() or not 1 <= int(given[:6]) <= MAX_MINUTES:
             abort(400, t("alerts.bad_minutes"))
-        ask("alert.silence", {"match": match, "minutes": int(given), "why": why})
+        hut.ask("alert.silence", {"match": match, "minutes": int(given), "why": why})
         audit.note("silence", match, f"{given} minutes: {why}")
         return back("/alerts", t("alerts.silence_done", match=match, time=t.duration(int(given) * 60)))
 
@@ -217,7 +208,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
         found = [one for one in alert_rows.silences(hut.alerts, hut.now_us()) if one.id == silence_id]
         if not found:
             abort(404, t("alerts.silence_gone"))
-        ask("alert.unsilence", {"id": silence_id})
+        hut.ask("alert.unsilence", {"id": silence_id})
         audit.note("end silence", found[0].match, found[0].why)
         return back("/alerts", t("alerts.silence_ended"))
 
@@ -249,7 +240,7 @@ def blueprint(hut: Hut, parts: Parts, audit: Audit, gate: Gate) -> Blueprint:
     @needs("operator", token=True)
     def api_acknowledge(alert_id: int) -> Response:
         row = known(alert_id)
-        ask("alert.acknowledge", {"id": row.id})
+        hut.ask("alert.acknowledge", {"id": row.id})
         audit.note("acknowledge", f"alert {row.id}", row.title)
         return _json(AcknowledgedOut(row.id))
 

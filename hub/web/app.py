@@ -64,10 +64,18 @@ def create_app(hut: Hut) -> Flask:
     desk = Desk(hut, Commands(hut, audit))
     heat = heating.Pages(hut, parts, gate)
 
+    def untold() -> dict[str, float | None] | None:
+        """Where notify does not work: since how long it has not moved, as far as that is known."""
+        seen = pulse.look(hut.settings.hub.run_dir, "notify")
+        if seen is not None and seen.moves:
+            return None
+        return {"still_s": seen.still_s if seen is not None else None}
+
     @app.context_processor
     def common() -> dict[str, object]:
         return {"caller": g.get("caller"), "form": gate.form_token, "hub_name": hut.settings.hub.name,
                 "rival": hut.rival() if g.get("caller") is not None else None,
+                "untold": untold() if g.get("caller") is not None else None,
                 "alerting": alerts.alerting(hut) if g.get("caller") is not None else None,
                 "heating": g.get("caller") is not None and any_heater(hut.tree.devices()),
                 "js_texts": {**hut.texts.section("units"), **hut.texts.section("page")}}

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import zmq
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 from msgspec import DecodeError, msgpack
 
 from hub import ca
+from hub.hearing import Hearing
 from hub.live import Connection, Feed, LiveClient, LiveTree
 from hub.logbook import handler
 from hub.settings import Settings, SettingsError
@@ -92,38 +92,20 @@ def make_server(hut: Hut) -> Server:
     return server
 
 
-class Committed(threading.Thread):
+class Committed(Hearing):
     """Hears from ingest what was stored, so that charts go on."""
 
     def __init__(self, settings: Settings, feed: Feed) -> None:
-        super().__init__(name="committed", daemon=True)
-        self._endpoint = f"ipc://{settings.hub.run_dir}/committed"
+        super().__init__(settings.hub.run_dir, "committed", self.take)
         self._feed = feed
-        self._stopping = threading.Event()
 
-    def run(self) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
-        with context.socket(zmq.SUB) as socket:
-            socket.setsockopt(zmq.SUBSCRIBE, b"")
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.RCVTIMEO, 1000)
-            socket.connect(self._endpoint)
-            while not self._stopping.is_set():
-                try:
-                    self._take(socket.recv_multipart()[-1])
-                except zmq.Again:
-                    continue
-
-    def _take(self, payload: bytes) -> None:
+    def take(self, payload: bytes) -> None:
         try:
             told: Any = msgpack.decode(payload)
             device, series = str(told["device"]), list(told["series"])
         except (DecodeError, KeyError, TypeError):
             return  # from a newer ingest, perhaps: a chart that does not go on by itself is all that is lost
         self._feed.touch(device, *(("s", one) for one in series))
-
-    def stop(self) -> None:
-        self._stopping.set()
 
 
 def main(settings: Settings) -> int:

@@ -32,6 +32,18 @@ function ages(root) {
   }
 }
 ages(document);
+
+// The menu folds by itself; this only spares a second click on it.
+const menu = document.querySelector("details.menu");
+if (menu) {
+  document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.firstElementChild.focus();
+  });
+}
+
 setInterval(() => { if (!document.hidden) ages(document); }, 1000);
 
 // HTML that our own templates made (everything foreign in it is escaped there) into an element.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ import msgspec
 import pytest
 
 from agent import bus
-from agent.rules.engine import Outcome
+from agent.rules.declared import Declared
+from agent.rules.engine import Outcome, Sample, fingerprint
+from agent.rules.model import parse
 from agent.ruling import book, desired
 from agent.ruling.service import Ruling
 from agent.ruling.standing import Firing, Standing
 from agent.settings import load
 from agent.supervision.plan import plan
 from agent.uplink.held import FILE, Held
+from agent.uplink.rules import Rules
 from agent.wire import messages
 from agent.wire.messages import Desired, Reported
 
@@ -36,10 +41,11 @@ def rule(id_: str = "leak", where: str = "bench", of: str = "bench/water/flow") 
     return RULE.format(id=id_, where=where, of=of)
 
 
-def settings(folder: Path) -> Any:
+def settings(folder: Path, plugins: tuple[str, ...] = ("water", "water2", "valve")) -> Any:
     toml = folder / "agent.toml"
     toml.write_text(f'[device]\nid = "bench"\ndata_dir = "{folder}"\nrun_dir = "{folder}"\nclock = "trust"\n'
-                    'inputs = ["attic/meteo/rain"]\n[mqtt]\nhost = "127.0.0.1"\nport = 9\n')
+                    'inputs = ["attic/meteo/rain"]\n[mqtt]\nhost = "127.0.0.1"\nport = 9\n'
+                    + "".join(f'[plugins.{name}]\nuse = "host"\n' for name in plugins))
     return load(toml)
 
 
@@ -159,8 +165,6 @@ def test_nothing_is_ordered_that_cannot_be_written_down(tmp_path: Path, monkeypa
 
 
 def close(ruling: Ruling) -> None:
-    import os
-
     ruling._lane.close(0)
     ruling._fan.close(0)
     ruling._context.term()
@@ -211,14 +215,135 @@ def test_a_clock_that_is_set_ends_nothing_by_itself(tmp_path: Path) -> None:
     close(ruling)
 
 
+@pytest.mark.parametrize(("text", "plugins", "fires"), [
+    (rule(), ("water", "valve"), True),
+    (rule().replace("back =", 'title = "Leak"\nback ='), ("water", "valve"), True),
+    (rule(of="bench/cellar/flow"), ("water", "cellar", "valve"), False),
+    (rule().replace("above = 3", "above = 30"), ("water", "valve"), False),
+    (rule(), ("valve",), False),
+])
+def test_what_fired_is_over_when_its_rule_says_something_else_or_its_plugin_is_gone(
+        tmp_path: Path, text: str, plugins: tuple[str, ...], fires: bool) -> None:
+    """Nothing else would ever end its alert; words and orders alone do not make it another rule."""
+    desired.write(tmp_path, Desired(1, {"leak": rule()}))
+    first = Heard(settings(tmp_path))
+    first._reconcile([outcome("firing")])
+    close(first)
+    desired.write(tmp_path, Desired(2, {"leak": text}))
+    second = Heard(settings(tmp_path, plugins))
+    second._tick(0.0)
+    assert (alerts(second)["rule-leak"] is not None) is fires
+    assert orders(second) == []
+    close(second)
+
+
+def test_a_plugin_that_goes_starts_the_rules_anew(tmp_path: Path) -> None:
+    desired.write(tmp_path, Desired(1, {"leak": rule()}))
+    sections = {next(one.section for one in plan(settings(tmp_path, plugins)).programs if one.name == "rules")
+                for plugins in (("water",), ("water", "valve"))}
+    assert len(sections) == 2
+
+
+def test_what_the_rules_remember_survives_before_anything_is_declared(tmp_path: Path) -> None:
+    """A day of a counter that was never still: an edit of another rule must not make it begin anew."""
+    text = rule(of="bench/water/litres").replace('kind = "threshold"', 'kind = "never_zero"').replace(
+        "above = 3", 'hours = 2\nmissing = 0\nreads = "counter"\ncalm_s = 0')
+    desired.write(tmp_path, Desired(1, {"leak": text}))
+    hour = 3600 * 1_000_000
+    first = Heard(settings(tmp_path))
+    now_us = first._now_us()
+    for minute in range(0, 181, 10):
+        first.engine.feed(Sample("bench", "water", "litres", now_us - 3 * hour + minute * 60_000_000, 100.0 + minute))
+    first._tick(0.0)
+    assert alerts(first)["rule-leak"]
+    first._save_engine()
+    before = next(iter(first.engine.subjects.values())).parts[0].cell.kept()
+    close(first)
+    second = Heard(settings(tmp_path))
+    second._save_engine()  # nothing has come yet, and it may be killed at any moment
+    close(second)
+    third = Heard(settings(tmp_path))
+    third.engine.feed(Sample("bench", "water", "litres", now_us + 1, 290.0))
+    third._tick(0.0)
+    (subject,) = third.engine.subjects.values()
+    assert subject.hold.standing == "firing"
+    assert subject.parts[0].cell.kept()[4][:-1] == before[4][:-1]
+    close(third)
+
+
+def test_after_an_absence_silence_counts_from_now_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was off for an hour has not missed its own sensors."""
+    text = rule().replace('kind = "threshold"', 'kind = "no_data"').replace("above = 3", "after_s = 60")
+    desired.write(tmp_path, Desired(1, {"leak": text}))
+    now_us = Heard._now_us
+    for away_s, fires in ((30, True), (3600, False)):
+        first = Heard(settings(tmp_path))
+        first._feed(Sample("bench", "water", "flow", now_us(first) - 59_000_000, 1.0))
+        first._tick(0.0)
+        first._save_engine()
+        close(first)
+        kept = tmp_path / "rules/engine.bin"
+        os.utime(kept, (time.time() - away_s,) * 2)
+        second = Heard(settings(tmp_path))
+        second._offset_us += 30_000_000
+        monkeypatch.setattr(second, "_look_at_clock", lambda: None)
+        second._feed(Sample("bench", "water", "other", now_us(second), 1.0))
+        second.engine.line(Declared("bench", "water", "flow"))
+        second._tick(0.0)
+        assert (alerts(second)["rule-leak"] is not None) is fires, away_s
+        close(second)
+        for path in (tmp_path / "rules").iterdir():
+            path.unlink()
+
+
+class Uplink:
+    """What :class:`agent.uplink.rules.Rules` needs of its process."""
+
+    def __init__(self, loaded: Any) -> None:
+        self.settings, self.state = loaded, self
+        self.alerts: dict[str, str | None] = {}
+        self.set: list[str] = []
+
+    def on_alert(self, alert: bus.Alert) -> None:
+        self.alerts[alert.id] = alert.text
+
+    def order(self, node: str, prop: str, data: bytes, who: str, done: Any) -> None:
+        self.set.append(who)
+
+
+def test_a_rule_that_has_left_says_and_does_nothing_though_its_process_still_runs(tmp_path: Path) -> None:
+    """The watchdog takes up to ten seconds to see what uplink has written down, and the hub has fired it by then."""
+    uplink: Any = Uplink(settings(tmp_path))
+    rules = Rules(uplink)
+    topic = rules.subscription()
+    rules.on_message(topic, messages.encode(Desired(1, {"leak": rule(), "damp": rule("damp")})))
+    answers: list[bus.Done] = []
+
+    def say() -> None:
+        for id_ in ("leak", "damp"):
+            rules.on_alert(bus.Alert("rules", f"rule-{id_}", "so it is"))
+            rules.on_rules(bus.Order("rules", "7", f"rule:{id_}", "valve", "open", False), answers.append)
+
+    say()
+    assert uplink.alerts == {"rule-leak": "so it is", "rule-damp": "so it is"}
+    assert uplink.set == ["rule:leak", "rule:damp"]
+    rules.on_message(topic, messages.encode(Desired(2, {"damp": rule("damp")})))
+    say()
+    assert uplink.alerts == {"rule-leak": None, "rule-damp": "so it is"}
+    assert uplink.set == ["rule:leak", "rule:damp", "rule:damp"]
+    assert [one.ok for one in answers] == [False]
+
+
 def test_what_fires_survives_and_damage_is_one_line(tmp_path: Path) -> None:
     standing = Standing(tmp_path)
-    standing.firing["leak", "a"] = Firing(5, "it leaks")
-    standing.firing["leak", "b"] = Firing(6, "there too")
+    mark = fingerprint(parse(rule()))
+    standing.firing["leak", "a"] = Firing(5, "it leaks", mark)
+    standing.firing["leak", "b"] = Firing(6, "there too", mark)
     standing.save()
     again = Standing(tmp_path)
     assert again.firing == standing.firing and again.text_of("leak") == "it leaks (and 1 more)"
-    assert again.keep_only({"other"}) and again.text_of("leak") is None
+    assert not again.keep_only({"leak": parse(rule())})
+    assert again.keep_only({"other": parse(rule("other"))}) and again.text_of("leak") is None
     (tmp_path / "firing.json").write_bytes(msgspec.json.encode([1, 2]))
     assert "cannot be read" in Standing(tmp_path).problem
 

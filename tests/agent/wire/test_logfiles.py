@@ -72,6 +72,16 @@ def test_bounds_and_bad_cursors(tmp_path: Path) -> None:
     ("POST https://hc-ping.com/2f1c3a52-9c1e-4b5e-8b1a-000000000001 429", "2f1c3a52", "429"),
     ("One-time code for the first admin (good for 24 h): ND5C-PXFM-L8DE   at http://x/login", "ND5C", "http://x/login"),
     ("sim: PIN: 1234 accepted", "1234", "accepted"),
+    ("sim: PIN 1234 refused", "1234", "refused"),
+    ('AT+CPIN="1234"', "1234", "AT+CPIN"),
+    ('{"t": "x", "message": "{\\"password\\": \\"hunter2\\", \\"port\\": 1883}"}', "hunter2",
+     '\\", \\"port\\": 1883}"}'),
+    ("tgram://123456789:AAExxxxxxxx/987654321/ took 3 s", "AAEx", "took 3 s"),
+    ("ntfys://ntfy.sh/our-topic: 429", "our-topic", "429"),
+    ("GET https://api.example.com/send?key=abcdef123&text=x", "abcdef123", "&text=x"),
+    ("a token hut_0123456789abcdef was used", "0123456789", "was used"),
+    ("sip tel:+33612345678 rings", "612345678", "rings"),
+    ('{"message": "from\\n+33612345678 came"}', "612345678", "came"),
 ])
 def test_secrets_do_not_leave_the_machine(line: str, hidden: str, kept: str, tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(line + "\n")
@@ -84,5 +94,6 @@ def test_figures_and_addresses_stay() -> None:
 
     for line in ("2026-11-26 20:10:11,123 INFO spawned: 'plugin-host' with pid 1234567",
                  "10.0.12.255:8883 refused 12345678901 bytes at 1795724625929000", "12841.337 kWh, 0.000123456789 s",
-                 "exit code: 137; serial /dev/serial/by-id/usb-FTDI_0123456789-if00", "mapping: ok, code=200"):
+                 "exit code: 137; serial /dev/serial/by-id/usb-FTDI_0123456789-if00", "mapping: ok, code=200",
+                 "at 2026-11-26T20:10:11+0200: mqtt://10.0.0.5:1883 and rtsp://cam/stream1 and pin 12 of gpiochip0"):
         assert redacted(line) == line

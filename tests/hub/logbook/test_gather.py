@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hub.alerts.model import Alert, Event
 from hub.logbook.alarms import HOLD_US
@@ -342,14 +343,19 @@ def test_what_happens_to_alerts_is_written_once_with_how_many_follow(tmp_path: P
     clock = Clock()
     alert = Alert(7, "lost:bc-power", "device:bc-power", "critical", "bc-power is lost", "", "its data waits on it",
                   "look at its power", NOON_US, NOON_US, NOON_US, "open")
+    other = replace(alert, id=8, key="rule:x:bc-power/a/b", title="too warm", severity="warning")
     with notify(tmp_path, clock) as service:
-        events = [Event("opened", alert, NOON_US, children=3), Event("acknowledged", alert, NOON_US + 5, who="anna"),
-                  Event("resolved", alert, NOON_US + 9)]
+        # of a device that came and went its own lines tell, once
+        events = [Event("opened", alert, NOON_US - 5), Event("resolved", alert, NOON_US - 3),
+                  Event("opened", alert, NOON_US, children=3), Event("acknowledged", alert, NOON_US + 5, who="anna"),
+                  Event("opened", other, NOON_US + 7), Event("resolved", other, NOON_US + 9)]
         for _ in range(2):
             service.parts[-1].take(events, clock.now_us)
         assert [(line.text, line.severity, line.who) for line in lines(service, machine="bc-power")] == [
             ("alert: bc-power is lost (3 more because of it)", "alarm", ""),
-            ("acknowledged: bc-power is lost", "info", "anna"), ("over: bc-power is lost", "info", "")]
+            ("acknowledged: bc-power is lost", "info", "anna"), ("alert: too warm", "warning", ""),
+            ("over: too warm", "info", "")]
+        assert {line.link for line in lines(service, machine="bc-power")} == {"/alerts/7", "/alerts/8"}
 
 
 def test_an_alarm_line_is_a_condition_for_an_hour_and_others_are_none(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from hub.notify.asks import Away, ask
+import pytest
+
+from hub.notify.asks import Away, Refused, ask
 from hub.store import logbook_rows as rows
 from hub.store.alerts_db import AlertsReader
-from hub.store.errors import StoreError
 from tests.house import BIN, House
 from tests.waiting import until
 
@@ -26,9 +27,7 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         reader = AlertsReader(tmp_path / "hub" / "alerts.db")
 
         def lines(**of: Any) -> list[rows.Line]:
-            with contextlib.suppress(StoreError):  # its tables are just being made
-                return rows.find(reader, rows.Query(**of), 1000)
-            return []
+            return rows.find(reader, rows.Query(**of), 1000)
 
         def has(*words: str) -> bool:
             found = [f"{line.machine} {line.service} {line.text}" for line in lines()]
@@ -37,6 +36,12 @@ def test_a_house_keeps_its_logbook_and_a_killed_notify_loses_no_committed_line(t
         assert "is not running" in house.command_fails("hutkeeper-hub", "note", "too early", *config)
         house.start_hub()
         house.start_agent("bc-power", "")
+        until("notify", lambda: len(house.find("hutkeeper-hub", "notify")) == 1, timeout_s=30)
+        with pytest.raises(Refused, match="knows no 'nothing'"):
+            ask(house.run / "h", "nothing", who="test", timeout_s=20)
+        assert (tmp_path / "hub" / "alerts.db").stat().st_mode & 0o777 == 0o600
+        second = house.command_fails("hutkeeper-hub", "notify", *config)
+        assert "writes" in second and len(second.splitlines()) == 1
         until("the starts", lambda: has("hub web web started", "hub ingest ingest started", "hub broker broker started",
                                         "hub notify the hub's notify started", "bc-power agent seen for the first"),
               timeout_s=60)

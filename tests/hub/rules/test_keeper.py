@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from agent.rules.model import parse
 from hub.notify.commander import Result
 from hub.store import rules_rows
 from hub.store.errors import StoreFull
-from tests.hub.rules.lab import AIR, LEVELS, WATER, Lab
+from tests.hub.rules.lab import AIR, LEVELS, REPORTED, WATER, Lab
+from tests.hub.store.lab import NOW
 
 RULE = 'id = "stuffy"\ntitle = "Stuffy"\nkind = "threshold"\nof = "hut/air/co2_ppm"\nabove = 1000\nhysteresis = 100\n'
 
@@ -222,3 +225,70 @@ def test_samples_that_cannot_be_read_are_said_and_then_caught_up_with(lab: Lab) 
     lab.store(AIR, (3, 1200))
     lab.second(4)
     assert list(lab.conditions()) == ["rule:stuffy:hut/air/co2_ppm"]
+
+
+def test_then_and_back_are_once_for_a_rule_however_many_of_its_subjects_fire(lab: Lab) -> None:
+    """Two windows are open and one is shut: the heating stays off, as on a device."""
+    lab.ask("rule.put", toml=RULE.replace("co2_ppm", "*").replace("hysteresis = 100", "calm_s = 0") +
+            'then = [{set = "hall/fan/on", value = true}]\nback = [{set = "hall/fan/on", value = false}]\n')
+    sent: list[object] = []
+    lab.service.hall.commander.order = lambda *args: sent.append(args[3])  # type: ignore[method-assign]
+    lab.store(AIR, (0, 1200))
+    lab.second(1)
+    lab.store(WATER, (2, 1300))
+    lab.second(3)
+    assert len(rules_rows.open_firings(lab.service.db)) == 2 and sent == [True]
+    lab.store(AIR, (4, 800))
+    lab.second(5)
+    assert len(rules_rows.open_firings(lab.service.db)) == 1 and sent == [True]
+    lab.store(WATER, (6, 10))
+    lab.second(7)
+    assert rules_rows.open_firings(lab.service.db) == [] and sent == [True, False]
+
+
+def test_after_an_hour_without_the_hub_nothing_is_said_to_be_silent(lab: Lab) -> None:
+    """The devices have kept it all and send it now; what stays silent is told in its time."""
+    lab.store(AIR, (0, 700))
+    lab.store(WATER, (0, 5))
+    lab.second(1)
+    lab.stop()
+    lab.now_us += 3 * 3600 * 1_000_000
+    lab.start()
+    later = (lab.now_us - NOW) / 1e6
+    for second in range(0, 80, 10):
+        lab.second(later + second)
+        assert lab.conditions() == {}, second
+    lab.second(later + 30 + 62)
+    assert list(lab.conditions()) == ["rule:no-data:hut/air"]
+
+
+def test_what_a_device_has_declared_no_more_is_history(lab: Lab) -> None:
+    """Its plugin was taken out of agent.toml: its silence is no fault, and its last value no news."""
+    lab.ask("rule.put", toml=RULE.replace("air/co2_ppm", "attic/co2_ppm"))
+    lab.store("attic/co2_ppm", (0, 1200))
+    for second in (1, 60, 400):
+        lab.second(second)
+        assert not [key for key in lab.conditions() if "attic" in key]
+
+
+def test_a_dry_run_says_what_the_live_rule_did_on_the_same_samples(lab: Lab) -> None:
+    """Also of a series that began in the middle, and of one that was so before the span that is looked at."""
+    from hub.rules import dry
+    from hub.rules.catalog import declarations
+
+    hour = 3600
+    lab.store(AIR, (-4 * hour, 700), (-4 * hour + 10, 700))
+    lab.store(LEVELS, (-25 * hour, '{"forced": 1}'))
+    reader = lab.service.hall.reader
+    rows = reader.series()
+    known = list(declarations({"hut": REPORTED}, rows).values())
+
+    def run(toml: str) -> list[tuple[int, int | None]]:
+        found = dry.run(reader, parse(toml), known, rows, UTC, now_us=NOW, days=1)
+        return [(round((one.from_us - NOW) / 1e6), one.to_us) for one in found.firings]
+
+    silent = 'id = "s"\nkind = "no_data"\nof = "hut/air/{}"\n'
+    assert run(silent.format("co2_ppm")) == [(-4 * hour + 40, None)], "not before it was there"
+    assert run(silent.format("levels")) == [(-23 * hour, None)], "two hours after its last sample"
+    on_change = 'id = "s"\nkind = "state"\nof = "hut/air/levels"\nis_not = "x"\n'
+    assert run(on_change) == [(-24 * hour, None)], "it was so before"

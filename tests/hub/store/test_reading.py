@@ -12,7 +12,8 @@ import pytest
 from agent.api import Property
 from agent.wire.messages import NodeDeclaration, PluginDeclaration, Reported
 from hub.settings import SeriesRetention
-from hub.store import backup, export
+from hub.store import backup, export, outbox_rows
+from hub.store.alerts_db import AlertsDb
 from hub.store.batch import Declared
 from hub.store.errors import StoreError
 from hub.store.reader import Reader
@@ -292,3 +293,31 @@ def test_B81_a_damaged_hub_is_restored_and_starts(tmp_path: Path) -> None:
     backup.restore(folder, data)
     with Writer(path) as writer:
         assert writer.commit([batch(1)]).receipts[0][1].upto == 1
+
+
+def test_rules_and_logbook_come_back_and_what_waited_is_not_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Writer(data / "samples.db") as writer:
+        writer.commit([batch(1, {POWER: [(1, 1.0)]})])
+    db = AlertsDb(data / "alerts.db")
+    db.set_meta("note", b"before")
+    notice = outbox_rows.Notice("push", "", 1, "k", "opened", "error", NOW, NOW, "", b"{}")
+    outbox_rows.add_notices(db, [notice])
+    with db.writing() as open_:
+        open_.execute("INSERT INTO messages (key, channel, recipient, kind, severity, n, title, text, ack, state, "
+                      "made_us, next_us) VALUES ('m', 'push', '', 'alert', 'error', 1, 't', 'x', 0, 'sending', 1, 1)")
+    folder, _ = backup.backup(data, tmp_path / "backup")
+    db.set_meta("note", b"after")
+    with pytest.raises(StoreError, match="stop it first"):
+        backup.restore(folder, data)
+    db.close()
+    backup.restore(folder, data)
+    again = AlertsDb(data / "alerts.db")
+    try:
+        assert again.meta("note") == b"before"
+        assert outbox_rows.open_messages(again) == [] and outbox_rows.waiting_counts(again) == {}
+        assert [one.error for one in outbox_rows.messages(again, 10, state="dropped")] == [
+            "it waited when a backup was made"]
+    finally:
+        again.close()
+    assert list(data.glob("alerts.db.replaced-*"))

@@ -17,10 +17,15 @@ from agent.wire import messages, topics
 from hub import settings as hub_settings
 from hub.notify.asks import Refused
 from hub.notify.notifier import Notifier
+from hub.notify.part import Part
 from hub.notify.service import Service
-from hub.store import outbox_rows, watch_rows
+from hub.store import logbook_rows, outbox_rows, watch_rows
+from hub.store.logbook_rows import Query
+from hub.store.outbox_rows import Message
+from hub.watch.canaries import judge as timed
 from hub.watch.part import Watch
 from hub.watch.supply import POWER
+from tests.agent.homie.homie_controller import Controller
 from tests.hub.web.lab import Devices
 from tests.test_house import Retained
 from tests.waiting import until
@@ -123,6 +128,57 @@ def test_B63_restarts_wait_for_the_mains_and_come_one_by_one(rig: Rig, broker: B
         taker.close()
 
 
+class Greedy(Part):
+    """Wants more room in alerts.db than there is."""
+
+    full = True
+
+    def step(self, now_us: int) -> None:
+        if self.full:
+            self.hall.db.set_meta("greedy", bytes(1 << 20))
+
+
+def test_B18_B61_what_a_full_disk_did_not_keep_is_not_ordered_and_forgets_no_message(rig: Rig, broker: Broker) -> None:
+    """A restart whose removal from the list is rolled back would be ordered again in every second."""
+    with Devices(broker.port) as devices:
+        devices.device("attic")
+        until("it", lambda: rig.service.hall.tree.device("attic") is not None)
+        taker = Restarted(broker.port, "attic")
+        rig.step()
+        rig.service.desk.handlers["watch.restart"]({"machine": "attic", "what": "host"}, "anna")
+        greedy = Greedy(rig.service.hall)
+        rig.service.parts.append(greedy)
+        [pages] = rig.service.db.rows("PRAGMA page_count")[0]
+        rig.service.db.rows(f"PRAGMA max_page_count = {pages}")
+        for _ in range(5):
+            rig.step(700)  # the outbox's canary is due in each of them, too
+        assert taker.taken == [] and len(watch_rows.staged(rig.service.db)) == 1
+        with rig.service.db.writing():  # it gets the number that the canary of the last second had
+            real = outbox_rows.add_message(rig.service.db, Message(
+                0, "real", "sms", "", "alert", "critical", 1, "leak", "leak", False, "sent", rig.now_us, rig.now_us, 0,
+                0, rig.now_us, ""), [])
+        rig.service.db.rows("PRAGMA max_page_count = 1000000")
+        greedy.full = False
+        rig.step(11)
+        until("it restarts", lambda: taker.taken == [("attic", "host")])
+        rig.step(60)
+        until("its line", lambda: not rig.step(1) and any(
+            line.text == "host restarts" for line in logbook_rows.find(rig.service.db, Query(), 10)))
+        assert taker.taken == [("attic", "host")] and watch_rows.staged(rig.service.db) == []
+        assert outbox_rows.message(rig.service.db, real.id) is not None
+        taker.close()
+
+
+def test_a_canary_from_a_clock_that_was_ahead_does_not_hide_those_that_come_after(rig: Rig) -> None:
+    ahead = rig.now_us + 86_400 * S
+    rig.watch._note("attic", ahead, rig.now_us, *timed(None, ahead, rig.now_us))
+    assert rig.watch.canaries["attic"].how == "skewed"
+    later = rig.now_us + 3600 * S
+    rig.watch._note("attic", later - 200_000, later, *timed(None, later - 200_000, later))
+    one = rig.watch.canaries["attic"]
+    assert (one.how, one.latency_us, one.t_us) == ("timed", 200_000, later - 200_000)
+
+
 def test_canaries_keep_the_last_and_the_worst_of_the_day(rig: Rig) -> None:
     db = rig.service.db
     day = 86_400 * S
@@ -165,6 +221,45 @@ def test_the_hubs_own_device_says_lost_when_notify_is_killed_and_no_page_shows_i
 
         until("ready again", back, 20, 0.1)
         seen.close()
+
+
+def test_after_a_broker_that_brought_nothing_back_the_tree_is_read_anew(rig: Rig, broker: Broker) -> None:
+    """An overloaded notify: Mosquitto drops what its queue cannot hold, and nobody would ever say it again."""
+    with Devices(broker.port) as devices:
+        devices.device("attic")
+        tree = rig.service.hall.tree
+        until("it", lambda: tree.device("attic") is not None and rig.watch._echo_age() < 5)
+        syncs = tree.syncs
+        tree.apply(topics.state("attic"), b"lost", retained=False, now_us=rig.now_us)  # its "ready" was dropped
+        rig.watch._echo_sent_s = rig.watch._echo_s = time.monotonic() - 60
+        rig.step()
+        until("as the broker has it", lambda: tree.syncs == syncs + 1 and tree.device("attic").state == "ready")
+        rig.watch._echo_sent_s = float("-inf")
+        tree.apply(topics.state("attic"), b"lost", retained=False, now_us=rig.now_us)
+        rig.step()
+        until("another echo", lambda: rig.service.hall.client._marks == {})
+        assert tree.device("attic").state == "lost"  # one that comes in time reads nothing
+
+
+def test_a_homie_controller_finds_nothing_to_complain_about_in_the_hubs_device(rig: Rig, broker: Broker) -> None:
+    with Devices(broker.port) as devices, Controller(broker.port) as controller:
+        for device in ("attic", "cellar"):
+            devices.device(device)
+        until("both", lambda: len(rig.service.hall.tree.devices()) == 2)
+        rig.step()
+        for n, device in enumerate(("attic", "cellar", "attic"), 1):
+            with rig.service.db.writing():
+                rig.watch._note(device, rig.now_us, rig.now_us + 250_000 * n, 250_000 * n, "timed")
+            rig.step(6)
+        with rig.service.db.writing():
+            watch_rows.forget_canary(rig.service.db, "cellar")  # taken off the fleet
+        rig.watch.canaries = watch_rows.canaries(rig.service.db)
+        rig.step()
+        rig.watch.hub_device.end()
+        controller.until("all of it", lambda: (hub := controller.devices.get("hub")) and hub.state == "disconnected")
+        wrong = controller.final_problems("hub")
+        assert [one for one in wrong if not one.startswith(("homie/5/attic/", "homie/5/cellar/"))] == []  # the lab's
+        assert set(controller.devices["hub"].description["nodes"]["canary"]["properties"]) == {"attic"}
 
 
 def test_conditions_and_the_disk_are_kept(rig: Rig) -> None:
