@@ -51,8 +51,7 @@ class Keeper:
             if self._append(data, self._limit) < self._limit:
                 return
             self._path.replace(self._path.with_name(self._path.name + ".1"))
-            if rest := data[self._kept:]:
-                self._append(rest, 0)
+            self._append(data[self._kept:], 0)  # also an empty one: a reader of none would say that there is no log
 
     def _append(self, data: bytes, limit: int) -> int:
         """The size of the file. One that is full by it takes whole lines only: its reader goes on in the next one."""

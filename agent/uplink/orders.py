@@ -13,6 +13,8 @@ from agent.api import homie_id
 from agent.clock import boottime_us
 from agent.settings import Settings
 from agent.uplink.requests import Handler, Later, Refused, Reply
+from agent.wire.logfiles import MAX_BYTES
+from agent.wire.private import redacted
 
 if TYPE_CHECKING:
     from agent.uplink.service import Uplink
@@ -22,6 +24,19 @@ log = logging.getLogger(__name__)
 MAX_LINES = 500
 RESTART_S = 2.0
 """Time for the answer to leave before the restart."""
+
+
+def leaving(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The newest of uplink's own lines that fit into one answer, without secrets: as from a file."""
+    kept: list[dict[str, Any]] = []
+    size = 0
+    for line in reversed(lines):
+        told = {key: redacted(value) if isinstance(value, str) else value for key, value in line.items()}
+        size += len(msgspec.json.encode(told))
+        if size > MAX_BYTES:
+            break
+        kept.append(told)
+    return kept[::-1]
 
 
 class Orders:
@@ -65,7 +80,7 @@ class Orders:
         if instance != "uplink":
             return {"instance": instance, "lines": self._plugin_tail(str(instance), lines)}
         handler = self._uplink.log_tail
-        return {"instance": "uplink", "lines": list(handler.tail)[-lines:] if handler is not None else []}
+        return {"instance": "uplink", "lines": leaving(list(handler.tail)[-lines:]) if handler is not None else []}
 
     def _service_log(self, service: str, lines: int, after: str) -> Any:
         from agent.uplink import services
@@ -106,7 +121,7 @@ class Orders:
                                   f"plugin-{instance}", 0, 60_000, timeout_s=3.0)
         except rpc.RpcFailed as error:
             raise Refused(f"its log cannot be read: {error}") from None
-        return str(text).splitlines()[-lines:]
+        return [redacted(line) for line in str(text).splitlines()[-lines:]]
 
     def _restart(self, args: dict[str, Any]) -> Any:
         """``{"what": "agent"}``: agent, host, uplink, watchdog, ``plugin:<id>`` or ``guard:<id>``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hub.alerts.model import Condition
+from hub.logbook.book import HOUR_US
 from hub.notify.part import Hall
 from hub.store import logbook_rows as rows
 from hub.store.logbook_rows import Line, Query
@@ -30,7 +31,8 @@ class Alarms:
     def conditions(self, now_us: int) -> Iterator[Condition]:
         if self._lines is None:
             self._lines = {}
-            for line in reversed(rows.find(self._hall.db, Query(now_us - HOLD_US, severity="alarm", kind="log"), LOOK)):
+            since_us = now_us - HOLD_US - HOUR_US  # one said again stands where it was first said, an hour ago at most
+            for line in reversed(rows.find(self._hall.db, Query(since_us, severity="alarm", kind="log"), LOOK)):
                 self._lines[line.machine, line.service] = line
         for (machine, service), line in list(self._lines.items()):
             if now_us - line.last_us > HOLD_US:

@@ -173,13 +173,13 @@ class Ladder:
     def _fall_back(self, alert: Alert, index: int, step_us: int, now_us: int) -> bool:
         """B65: nobody accepted the step before in time."""
         return (alert.severity == "critical" and index > 0 and now_us >= step_us + self._settings.fallback_s * S_US
-                and not rows.was_told(self._db, alert.id))
+                and not rows.was_told(self._db, alert.id, alert.severity))
 
     def _next_us(self, alert: Alert, steps: tuple[Step, ...], index: int, started_us: int, step_us: int) -> int | None:
         if index >= len(steps):
             return self._reminder_us(step_us) if alert.severity == "critical" else None
         scheduled = started_us + steps[index].after_s * S_US
-        if alert.severity == "critical" and not rows.was_told(self._db, alert.id):
+        if alert.severity == "critical" and not rows.was_told(self._db, alert.id, alert.severity):
             return min(scheduled, step_us + self._settings.fallback_s * S_US)
         return scheduled
 

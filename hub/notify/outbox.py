@@ -77,13 +77,10 @@ class Outbox:
             rows.end_without(self._db, one, "dropped", OVER, now_us)
             return True
         channel = self._settings.named(one.channel)
-        good_us = self._settings.give_up_h * 3600 * S_US
-        if channel is not None and channel.kind == "announcer":
-            good_us = SPEECH_GOOD_US
-        if one.kind == "test":
-            good_us = SPEECH_GOOD_US
+        brief = one.kind == "test" or (channel is not None and channel.kind == "announcer")
+        good_us = SPEECH_GOOD_US if brief else self._settings.give_up_h * 3600 * S_US
         if now_us - one.made_us > good_us:
-            rows.end_without(self._db, one, "given_up", one.error or "not delivered in time", now_us)
+            rows.end_without(self._db, one, "given_up", one.error or "not delivered in time", now_us, again=not brief)
             return True
         return False
 

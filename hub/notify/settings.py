@@ -152,7 +152,7 @@ class Notify(Struct, frozen=True, kw_only=True):
     reminder_min: Minutes = 60
     """A critical alert that nobody acknowledges is told again so often; 0: never."""
     give_up_h: Annotated[int, Meta(ge=1, le=168)] = 24
-    """What could not be delivered within this is given up, and counted."""
+    """A message that could not be delivered within this is given up and counted; of what goes on a new one is made."""
     ack_link_h: Annotated[int, Meta(ge=0, le=168)] = 24
     """How long the link in a message acknowledges without a login; 0: messages carry no such link."""
     ack_sms: bool = True

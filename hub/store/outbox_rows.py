@@ -235,10 +235,12 @@ def told_lanes(rows: Rows, alert_id: int) -> list[tuple[str, str]]:
     return [(row["channel"], row["recipient"]) for row in rows.rows(_KNOWS, alert_id)]
 
 
-def was_told(rows: Rows, alert_id: int) -> bool:
-    """Some channel has accepted it."""
-    return bool(rows.rows("SELECT 1 FROM notices WHERE alert_id = ? AND state = 'told' AND what != 'resolved' LIMIT 1",
-                          alert_id))
+def was_told(rows: Rows, alert_id: int, severity: str) -> bool:
+    """Some channel has accepted it, as grave as it is and since it was last over."""
+    return bool(rows.rows(
+        "SELECT 1 FROM notices WHERE alert_id = ?1 AND state = 'told' AND what != 'resolved' AND severity = ?2 AND "
+        "id > coalesce((SELECT max(id) FROM notices WHERE alert_id = ?1 AND what = 'resolved'), 0) LIMIT 1",
+        alert_id, severity))
 
 
 def last_told_us(rows: Rows, channel: str, recipient: str, alert_key: str, severities: Sequence[str]) -> int | None:
@@ -380,11 +382,15 @@ def postpone(db: AlertsDb, one: Message, error: str, next_us: int) -> None:
                     (next_us, error, one.id))
 
 
-def end_without(db: AlertsDb, one: Message, state: State, error: str, now_us: int) -> None:
-    """``given_up`` or ``dropped``: its notices are not told."""
+def end_without(db: AlertsDb, one: Message, state: State, error: str, now_us: int, *, again: bool = False) -> None:
+    """``given_up`` or ``dropped``: its notices are not told. ``again``: those whose alert goes on wait for another
+    message, whose words are of its own time."""
     with db.writing() as con:
         con.execute("UPDATE messages SET state = ?, ended_us = ?, error = ? WHERE id = ?",
                     (state, now_us, error, one.id))
+        if again:
+            con.execute("UPDATE notices SET state = 'waiting', message_id = NULL WHERE message_id = ? AND what != "
+                        "'resolved' AND NOT over AND alert_id IN (SELECT alert_id FROM ladder)", (one.id,))
         con.execute("UPDATE notices SET state = 'dropped' WHERE message_id = ?", (one.id,))
         if state == "given_up":
             con.execute("UPDATE lanes SET given_up = given_up + 1 WHERE channel = ? AND recipient = ?",

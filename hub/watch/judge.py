@@ -54,9 +54,9 @@ def hub(machine: Machine, now_us: int, *, echo_s: float, connected: bool,
                             f"the hub's {service.name} makes no progress: {service.words}"[:200],
                             service.progress_us or 0, kept=KEPT, do=DO_PART, of_absence=True)
     if echo_s > ECHO_LATE_S and connected:
-        yield Condition("hub:broker", "broker", "error", "the broker brings nothing back: it stands still, or "
-                        "this machine has too much to do", now_us - round(echo_s * 1e6), kept=KEPT, do=DO_PART,
-                        of_absence=True)
+        yield Condition("hub:broker", "broker", "error",
+                        "the broker brings nothing back: it stands still, or this machine has too much to do",
+                        now_us - round(echo_s * 1e6), kept=KEPT, do=DO_PART, of_absence=True)
     yield from _disk(machine, points)
 
 

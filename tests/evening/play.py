@@ -37,7 +37,8 @@ def play(evening: Evening, say: Callable[[str], None] = lambda text: None) -> It
     """One scene after another; each ends with the house as it was."""
     evening.ready()
     say("the house is up and well")
-    for scene in (mains_cut, internet_lost, hub_killed, crash_loop, frozen_sensor, leak, forgotten_override):
+    # the internet first: minutes after the mains its loss would be the mains' doing, and nobody's message
+    for scene in (internet_lost, mains_cut, hub_killed, crash_loop, frozen_sensor, leak, forgotten_override):
         before = len(evening.telephone.messages)
         say(f"\n--- {scene.__name__.replace('_', ' ')}")
         scene(evening)

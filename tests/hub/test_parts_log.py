@@ -30,6 +30,8 @@ def test_a_flood_is_bounded_and_a_reader_misses_no_line_of_what_is_kept(tmp_path
         found += [int(line.split()[1]) for line in piece.lines if line.endswith("of a flood")]
         piece = logfiles.read(path, 500, piece.cursor)
     assert found == list(range(found[0], 40_000)) and len(found) > LIMIT // 40  # none torn where the file was moved
+    keeper.write(b"a line\n" * (LIMIT // 7 + 1))  # full with a whole line: the next file is there all the same
+    assert path.stat().st_size == 0 and logfiles.read(path, 5).lines == []
     keeper.write(b"x" * 3 * LIMIT)  # one endless line
     keeper.write(b"and its end\n")
     assert sum(one.stat().st_size for one in path.parent.iterdir()) < 5 * LIMIT

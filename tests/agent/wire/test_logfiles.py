@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,21 @@ def test_figures_and_addresses_stay() -> None:
                  "exit code: 137; serial /dev/serial/by-id/usb-FTDI_0123456789-if00", "mapping: ok, code=200",
                  "at 2026-11-26T20:10:11+0200: mqtt://10.0.0.5:1883 and rtsp://cam/stream1 and pin 12 of gpiochip0"):
         assert redacted(line) == line
+
+
+def test_uplinks_own_lines_leave_without_secrets_and_fit_into_one_message() -> None:
+    from agent.uplink.logs import JsonLines
+    from agent.uplink.orders import leaving
+
+    handler = JsonLines()
+    for n in range(100):
+        handler.emit(logging.LogRecord("x", logging.WARNING, "x.py", 1, f"{n}: password={'x' * 3000}{n}", None, None))
+    try:
+        raise ValueError("to +33612345678")
+    except ValueError:
+        handler.emit(logging.LogRecord("x", logging.ERROR, "x.py", 1, "broken " + "long " * 700, None, sys.exc_info()))
+    told = leaving(list(handler.tail))
+    assert len(told) == 101 and "xxx" not in str(told) and "612345678" not in str(told)
+    assert "ValueError: to" in told[-1]["traceback"] and told[-2]["message"] == "99: password=…"
+    many = leaving([{"t": "x", "message": "long " * 800, "n": n} for n in range(500)])
+    assert 5 < len(many) < 20 and many[-1]["n"] == 499 and many[0]["n"] == 500 - len(many)

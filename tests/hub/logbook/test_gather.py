@@ -372,3 +372,10 @@ def test_an_alarm_line_is_a_condition_for_an_hour_and_others_are_none(tmp_path: 
         [one] = list(gather.conditions(clock.now_us))
         assert (one.key, one.severity, one.title) == ("log:m/s", "critical", "s of m: water!")
         assert not list(gather.conditions(clock.now_us + HOLD_US + 1))
+        for later_us in (HOUR_US - 60_000_000, 0):
+            service.desk.handlers["log.add"]({"machine": "m", "service": "t", "severity": "alarm", "text": "fire"}, "x")
+            clock.now_us += later_us
+        assert [line.count for line in lines(service, service="t")] == [2]
+    clock.now_us += 600_000_000
+    with notify(tmp_path, clock) as service:  # and its hour counts from when it was last said, also after a restart
+        assert [one.key for one in service.parts[-1].conditions(clock.now_us)] == ["log:m/t"]

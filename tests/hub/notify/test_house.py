@@ -23,6 +23,8 @@ from tests.waiting import until
 OWNER, OTHER = "+33612345678", "+33698765432"
 HUB = """
 public_url = "https://hut.example"
+[alerts]
+settle_s = 1
 [[notify.channel]]
 name = "push"
 url = "{push}"

@@ -15,6 +15,7 @@ from hub.store import outbox_rows as rows
 from hub.store.alert_rows import Row
 from tests.hub.notify.lab import Bench, S, bench, provider
 from tests.hub.notify.test_notifier import channel
+from tests.waiting import until
 
 SMS = '[[notify.channel]]\nname = "{name}"\nmodem = "bc-watch/{name}"\nto = ["{to}"]\n'
 YEAR_S = 365 * 86_400
@@ -46,8 +47,27 @@ def test_over_goes_to_those_who_know_it_each_time_that_it_comes_and_goes(tmp_pat
         b.second(over(one.alert, b.now))
         assert (len(p.texts("/a")), len(p.texts("/b"))) == (2, 2)
         b.second(Event("again", replace(one.alert, times=2), b.now), by_s=700)
+        assert rows.told_lanes(b.db, 1) == [("push", "")], "the second heard nothing of it this time"
         b.second(over(one.alert, b.now), by_s=60)
-        assert (len(p.texts("/a")), len(p.texts("/b"))) == (4, 2), "the second heard nothing of it this time"
+        assert (len(p.texts("/a")), len(p.texts("/b"))) == (4, 2)
+        assert rows.told_lanes(b.db, 1) == []
+
+
+def test_B65_what_was_told_before_it_got_worse_or_came_again_does_not_count_as_told(tmp_path: Path) -> None:
+    toml = (channel("push", "PUSH") + channel("second", "SECOND") + '[notify.ladder]\nerror = [{channels = ["push"]}]\n'
+            'critical = [{channels = ["push"]}, {channels = ["second"], after_s = 900}]\n')
+    with provider() as p, bench(tmp_path, toml.replace("PUSH", p.url("a")).replace("SECOND", p.url("b"))) as b:
+        one, two = b.opened(1, "error", "Dark"), b.opened(2, title="Wet")
+        b.second(one, two)
+        b.second(over(two.alert, b.now))
+        assert len(p.texts("/a")) == 2
+        p.hanging = "/a"
+        b.second(Event("worse", replace(one.alert, severity="critical"), b.now),
+                 Event("again", replace(two.alert, times=2), b.now), by_s=700, settle=False)
+        b.second(by_s=61, settle=False)
+        until("the second channel", lambda: p.texts("/b"))
+        assert "Dark" in p.texts("/b")[0] and "Wet" in p.texts("/b")[0]
+        p.release.set()
 
 
 def test_a_silence_that_is_lifted_lets_the_ladder_go_on_where_it_stood(tmp_path: Path) -> None:
@@ -62,6 +82,8 @@ def test_a_silence_that_is_lifted_lets_the_ladder_go_on_where_it_stood(tmp_path:
         b.seconds(12, by_s=60)
         assert p.texts("/b") == []
         now[0] = one.alert
+        b.second(by_s=31)
+        assert p.texts("/b") == [], "two minutes in which it was not silenced have not passed"
         b.seconds(7, by_s=20)
         assert len(p.texts("/b")) == 1, "the silence was to last for a day, and somebody ended it"
 
@@ -109,6 +131,19 @@ def test_a_critical_message_under_way_is_not_dropped_because_it_is_over(tmp_path
         b.seconds(4, by_s=60)
         assert [one.splitlines()[0] for one in p.texts()] == ["Basecamp: critical: Mains lost",
                                                              "Basecamp: over: Mains lost"]
+
+
+def test_an_alert_outlives_a_channel_that_is_away_for_days(tmp_path: Path) -> None:
+    with provider() as p, bench(tmp_path, channel("push", p.url("a"))) as b:
+        p.down = True
+        one, two = b.opened(1, "error", "No light"), b.opened(2, "error", "No water")
+        b.second(one, two)
+        b.second(over(two.alert, b.now), by_s=20 * 3600)
+        b.seconds(2, by_s=20 * 3600)
+        p.down = False
+        b.seconds(5, by_s=60)
+        assert [text.splitlines()[0] for text in p.texts()] == ["Basecamp: error: No light"], "it still is so"
+        assert len(rows.messages(b.db, 10, state="given_up")) == 1
 
 
 def test_a_channel_that_is_taken_away_takes_no_alert_with_it(tmp_path: Path) -> None:
@@ -205,10 +240,13 @@ def test_B27_what_the_process_itself_notices(tmp_path: Path) -> None:
         return [(one.until_us - wall[0]) / S for one in alert_rows.silences(service.db, wall[0])]
 
     service = made()
+    service.step()
+    before = service.book.update({}, wall[0]), service.book._life
     for by_s in (0, YEAR_S, -3600):
         wall[0] += by_s * S + S
         steady[0] += S
         service.step()
+    assert service.book._life is not before[1], "the alerts in memory have the times of the file"
     lifted = service.book.silence("*", 60, "mending the roof", "anna", wall[0])
     service.book.unsilence(lifted, "anna", wall[0] + S)
     service.book.silence("*", 60, "mending the roof", "anna", wall[0])
