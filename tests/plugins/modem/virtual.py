@@ -44,7 +44,7 @@ class VirtualModem(FakeModem):
                 self._virtual.advance(max(0.0, until - now))
                 self.do_due()
                 break
-            self._virtual.advance(max(0.0, due - now))
+            self._virtual.advance(max(1e-6, due - now))  # the clock counts whole microseconds: never stand before it
             self.do_due()
         data, self._out = self._out[:size], self._out[size:]
         if data:
