@@ -256,5 +256,6 @@ class Desk:
             item.lock = 0  # the lock did not survive
             if begun(item.id):
                 self._tell(item, "cut_off", at, why="the announcer ended while it was spoken")
-            elif item.id not in self.line:
-                self.line.add(item)
+            elif item.id not in self.line and (dropped := self.line.add(item)) is not None:
+                # one that an alarm had sent back stood above the full line
+                self._tell(dropped, "dropped", at, why="the line is full")

@@ -57,8 +57,8 @@ def reference(samples: list[tuple[int, float]], *, limit: float, hysteresis: flo
         if fires and well_from is not None and now - well_from >= calm:
             fires, well_from = False, None
             found.append((False, now))
-        if last is not None and now - last > age:
-            truth = None
+        if last is not None and now - last > age:  # unknown, if only until the sample of this very moment
+            truth = wrong_from = well_from = None
         if now in at:
             last = now
             truth = at[now] > (limit - hysteresis if truth else limit)

@@ -342,6 +342,18 @@ def test_after_a_boot_the_age_is_told_by_the_wall_clock_and_waits_for_it() -> No
     assert len(four.line) == 0 and four.told[0]["result"] == "expired"
 
 
+def test_what_an_alarm_sent_back_above_a_full_line_has_an_end_after_a_restart() -> None:
+    one = desk(queue_max=2)
+    one.ask(wish("a", "low", id="a"), at(0.0))
+    one.turn(at(1.0))
+    one.ask(wish("b", "low", id="b"), at(1.0))
+    one.ask(wish("fire", "alarm", id="fire"), at(1.0))
+    assert [item.id for item in one.line] == ["fire", "a", "b"]
+    two = restart(one, at(1.0))
+    assert [item.id for item in two.line] == ["fire", "a"]
+    assert [(event["id"], event["result"]) for event in two.told] == [("b", "dropped")]
+
+
 def test_what_was_being_spoken_is_not_spoken_again() -> None:
     one = desk()
     one.ask(wish("a", id="a"), at(0.0))
