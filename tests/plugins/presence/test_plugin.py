@@ -47,9 +47,14 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_list_of_stations_that_changes_and_one_that_nobody_writes(tmp_path: Path) -> None:
     file = tmp_path / "stations"
-    file.write_text(f"Station {MAC} (on wlan0)\n\tinactive time:\t20 ms\n")
+
+    def there(p: AtWork) -> bool:
+        file.write_text(f"Station {MAC} (on wlan0)\n\tinactive time:\t20 ms\n")  # again: a sighting is good for 0.3 s
+        return p.value("presence", "anna") == "home"
+
+    file.write_text("")
     with running(config({"by": "wifi_file", "path": str(file), "mac": MAC, "hold_s": 0.3})) as plugin:
-        plugin.wait(lambda: plugin.value("presence", "anna") == "home")
+        plugin.wait(lambda: there(plugin))
         assert plugin.value("present", "anna") is True and plugin.value("anyone_home", None) == "home"
         assert plugin.value("evidence", "anna")["held_by"] == ["wifi"]
         assert str(plugin.value("since", "anna")).startswith("2026-")
