@@ -15,7 +15,7 @@ from hub.logbook.model import SEVERITIES, Entry
 from hub.store import logbook_rows as rows
 from tests.hub.logbook.conftest import Hub
 from tests.hub.logbook.test_gather import TRACE
-from tests.hub.web.tabs import SIZES, Tab
+from tests.hub.web.tabs import SIZES, Tab, opening
 from tests.waiting import until
 
 HOSTILE = '<script>window.hit=1</script><img src=x onerror="window.hit=1">'
@@ -23,19 +23,8 @@ HOSTILE = '<script>window.hit=1</script><img src=x onerror="window.hit=1">'
 
 @pytest.fixture
 def open_tab(chromium: Any, hub: Hub) -> Iterator[Callable[..., Tab]]:
-    contexts = []
-
-    def open_(size: str = "desktop", scheme: str = "light", name: str = "otto", **context_of: Any) -> Tab:
-        width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context_of)
-        contexts.append(context)
-        tab = Tab(context, hub.web.url)
-        tab.login(name)
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
+    with opening(chromium, hub.web.url) as open_:
+        yield open_
 
 
 def some(hub: Hub, n: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.hub.web.lab import PASSWORD
@@ -30,3 +32,23 @@ class Tab:
 
     def goto(self, path: str) -> Any:
         return self.page.goto(self.url + path, wait_until="load")
+
+
+@contextmanager
+def opening(chromium: Any, url: str, who: str = "otto") -> Iterator[Callable[..., Tab]]:
+    """``open_tab(size, scheme, name, **context_of)`` gives a logged-in page; all of them are closed at the end."""
+    contexts = []
+
+    def open_(size: str = "desktop", scheme: str = "light", name: str = who, **context_of: Any) -> Tab:
+        width, height = SIZES[size]
+        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context_of)
+        contexts.append(context)
+        tab = Tab(context, url)
+        tab.login(name)
+        return tab
+
+    try:
+        yield open_
+    finally:
+        for context in contexts:
+            context.close()

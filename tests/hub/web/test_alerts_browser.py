@@ -12,24 +12,13 @@ import pytest
 
 from tests.hub.alerts.house import Desk, House
 from tests.hub.web.lab import Web
-from tests.hub.web.tabs import SIZES, Tab
+from tests.hub.web.tabs import SIZES, Tab, opening
 
 
 @pytest.fixture
 def open_tab(chromium: Any, web: Web) -> Iterator[Callable[..., Tab]]:
-    contexts = []
-
-    def open_(size: str = "desktop", scheme: str = "light", name: str = "otto", **context_of: Any) -> Tab:
-        width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context_of)
-        contexts.append(context)
-        tab = Tab(context, web.url)
-        tab.login(name)
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
+    with opening(chromium, web.url) as open_:
+        yield open_
 
 
 def test_shots_of_alerts_have_no_barrier(

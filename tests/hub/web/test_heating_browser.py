@@ -18,7 +18,7 @@ from agent.testing.broker import Broker
 from hub.store.writer import Writer
 from tests.hub.store import lab as store_lab
 from tests.hub.web.lab import MODEM, SPEECH, Devices, Obedient, Web, heater
-from tests.hub.web.tabs import SIZES, Tab
+from tests.hub.web.tabs import SIZES, Tab, opening
 from tests.waiting import until
 
 HOUR_US = 3_600_000_000
@@ -32,19 +32,8 @@ def ruling(web: Web, devices: Devices) -> Web:
 
 @pytest.fixture
 def open_tab(chromium: Any, ruling: Web) -> Iterator[Callable[..., Tab]]:
-    contexts = []
-
-    def open_(size: str = "desktop", scheme: str = "light", name: str = "otto", **context_of: Any) -> Tab:
-        width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **context_of)
-        contexts.append(context)
-        tab = Tab(context, ruling.url)
-        tab.login(name)
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
+    with opening(chromium, ruling.url) as open_:
+        yield open_
 
 
 def a_day(path: Path, device: str) -> None:

@@ -26,7 +26,7 @@ from hub.watch.pulse import Pulse
 from hub.watch.supply import POWER
 from tests.hub.watch.lab import S, Trees, running
 from tests.hub.web.lab import Client, Devices, Web
-from tests.hub.web.tabs import SIZES, Tab
+from tests.hub.web.tabs import SIZES, Tab, opening
 from tests.waiting import until
 
 LOG = ["2026-11-26T20:10:11Z INFO host: started", "2026-11-26T20:10:12Z WARNING host: the disk <b>fills</b>",
@@ -223,19 +223,8 @@ def test_a_part_log_is_kept_and_rotated(tmp_path: Path) -> None:
 
 @pytest.fixture
 def open_tab(chromium: Any, ruling: Web) -> Iterator[Callable[..., Tab]]:
-    contexts = []
-
-    def open_(size: str = "desktop", scheme: str = "light", name: str = "anna", **of: Any) -> Tab:
-        width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **of)
-        contexts.append(context)
-        tab = Tab(context, ruling.url)
-        tab.login(name)
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
+    with opening(chromium, ruling.url, "anna") as open_:
+        yield open_
 
 
 def test_shots_have_no_barrier(

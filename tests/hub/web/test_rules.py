@@ -22,7 +22,7 @@ from hub.store.writer import Writer
 from tests.hub.rules.lab import AIR
 from tests.hub.store.lab import batch
 from tests.hub.web.lab import Devices, Web
-from tests.hub.web.tabs import SIZES, Tab
+from tests.hub.web.tabs import Tab, opening
 from tests.waiting import until
 
 RULE = """\
@@ -140,19 +140,8 @@ def test_a_device_rule_is_retained_on_the_broker_and_shown_by_what_the_device_sa
 
 @pytest.fixture
 def open_tab(chromium: Any, filled: Web) -> Iterator[Callable[..., Tab]]:
-    contexts = []
-
-    def open_(size: str, scheme: str, name: str = "anna", **more: Any) -> Tab:
-        width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **more)
-        contexts.append(context)
-        tab = Tab(context, filled.url)
-        tab.login(name)
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
+    with opening(chromium, filled.url, "anna") as open_:
+        yield open_
 
 
 def test_shots_of_rules_have_no_barrier_and_fit_a_phone(
