@@ -49,6 +49,8 @@ class Bench:
 
     def _call(self, method: str, *args: Any) -> Any:
         self.calls.append((method, *args))
+        if method == "supervisor.reloadConfig":
+            return [([], [], ["plugin-camera"])]
         if method == "supervisor.getAllProcessInfo":
             return [{"name": name, "statename": "RUNNING", "pid": 7} for name in ("plugin-camera", "uplink")]
         if method == "supervisor.signalProcess":
@@ -104,6 +106,22 @@ def test_b57_b62_a_plugin_that_stands_still_for_ever(bench: Bench, capfd: pytest
     bench.run(5 * 3600)  # room for fifteen
     assert bench.asked() == 3
     assert "E_REBOOT_BUDGET camera made no progress" in capfd.readouterr().err
+
+
+def test_what_is_removed_from_agent_toml_is_accused_of_nothing_any_more(
+        bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    bench.works["camera"] = False
+    for _ in range(24):
+        bench.run(TICK_S)
+        if "E_PLUGIN_HUNG plugin camera" in capfd.readouterr().err:
+            break
+    else:
+        pytest.fail("it was not accused in 120 s")
+    plan = json.loads((bench.folder / "supervision.json").read_text())
+    del plan["programs"]["plugin-camera"]
+    (bench.folder / "supervision.json").write_text(json.dumps(plan))
+    bench.watchdog.apply()
+    assert "hung-camera: over" in capfd.readouterr().err
 
 
 def test_an_uplink_that_stands_still_is_killed(bench: Bench) -> None:
